@@ -74,7 +74,8 @@ def _compile(variants: dict[Any, Variant], kernel: Any, args: tuple[Any, ...], n
             constexprs[(i,)] = value
             continue
         signature[name] = _POINTERS[value.dtype] if isinstance(value, torch.Tensor) else _scalar(value)
-        if isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0):
+        aligned = not kernel.params[i].do_not_specialize_on_alignment
+        if aligned and (isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0)):
             attrs[(i,)] = [["tt.divisibility", 16]]
     options = {k: v for k, v in named.items() if k in _OPTIONS}
     for name, value in named.items():

@@ -1,0 +1,275 @@
+"""Causal attention over a paged key/value cache: prefill, chunks, decode and several tokens per sequence in one kernel.
+
+Shapes: T tokens, S sequences, A query heads, G key/value heads, D head dim, P pages, B slots per page, M pages per sequence.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from triton_kernels.launch import launch_kernel
+from triton_kernels.operation import OpCall, Operation, StepFacts, Work
+from triton_kernels.target import Chip, chip_of
+from triton_kernels.tiles import family
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttentionTile:
+    """What one program holds: `rows` (query token x head of the group) against `kv` positions in one step of its loop."""
+
+    rows: int
+    kv: int  # see tile_for
+    warps: int
+    stages: int
+
+
+def _tile(rows: int, kv: int, warps: int, stages: int) -> AttentionTile:
+    return AttentionTile(rows=rows, kv=kv, warps=warps, stages=stages)
+
+
+# By family of chips and whether the head dim is over 128: the tile for up to so many rows of the longest sequence, ascending; None: any number.
+# Decode is bound by memory: few rows, deep loads, mma.sync keeps up. 64 rows are the least that wgmma multiplies; prefill takes 128 x 128, as FlashAttention-3
+# does, or what registers hold without spilling (seen in the SASS of triton 3.6 and 3.9). fp32 multiplies on CUDA cores, where a large tile only spills.
+TILES: dict[tuple[str, bool], tuple[tuple[int | None, AttentionTile], ...]] = {
+    ("sm90", False): ((16, _tile(16, 64, 4, 3)), (32, _tile(32, 64, 4, 3)), (64, _tile(64, 64, 4, 3)), (None, _tile(128, 128, 8, 2))),
+    ("sm90", True): ((16, _tile(16, 32, 4, 3)), (32, _tile(32, 32, 4, 3)), (64, _tile(64, 64, 8, 2)), (None, _tile(128, 32, 8, 3))),
+    ("sm100", False): ((16, _tile(16, 64, 4, 3)), (32, _tile(32, 64, 4, 3)), (64, _tile(64, 64, 4, 3)), (None, _tile(128, 128, 8, 2))),
+    ("sm100", True): ((16, _tile(16, 32, 4, 3)), (32, _tile(32, 32, 4, 3)), (64, _tile(64, 64, 8, 2)), (None, _tile(128, 32, 8, 3))),
+    ("sm80", False): ((16, _tile(16, 64, 4, 3)), (32, _tile(32, 64, 4, 3)), (64, _tile(64, 64, 8, 2)), (None, _tile(128, 32, 8, 3))),
+    ("sm80", True): ((16, _tile(16, 32, 4, 3)), (32, _tile(32, 32, 4, 3)), (None, _tile(64, 32, 8, 2))),
+    ("fp32", False): ((16, _tile(16, 32, 8, 2)), (None, _tile(32, 16, 8, 2))),
+    ("fp32", True): ((16, _tile(16, 16, 4, 2)), (None, _tile(16, 16, 8, 2))),
+}
+DECODE_ROWS = 64  # sequences of no more rows read each key once and are bound by memory
+L2_BYTES = 24 << 20  # keys and values walked together: half of Hopper's 50 MB
+
+
+def reference(
+    q_TAD: torch.Tensor,
+    k_cache_PGBD: torch.Tensor,
+    v_cache_PGBD: torch.Tensor,
+    block_table_SM: torch.Tensor,
+    query_start_S1: torch.Tensor,
+    context_len_S: torch.Tensor,
+    scale: float,
+    max_query_len: int,
+) -> torch.Tensor:
+    """o_TAD = softmax(scale q k^T) v, per sequence and head; query head a reads key/value head a // (A / G).
+
+    Sequence s owns tokens query_start_S1[s] .. query_start_S1[s + 1] (int32; q of them, 0 allowed; the last entry is T) and context_len_S[s] positions
+    (int32; c >= q of them, this step's tokens included); its query i sees positions 0 .. c - q + i. Position j lies in page block_table_SM[s, j // B],
+    slot j % B (B: a power of two from 16); entries and slots that no position uses are never read. scale > 0; max_query_len: the largest q or more.
+    Source: FlashAttention-2, arXiv 2307.08691; pages as in vLLM, arXiv 2309.06180.
+    """
+    _, kv_heads, page_size, dim = k_cache_PGBD.shape
+    group = q_TAD.shape[1] // kv_heads
+    starts, contexts = query_start_S1.tolist(), context_len_S.tolist()
+    o_TAD = torch.empty_like(q_TAD, memory_format=torch.contiguous_format)
+    for s, context in enumerate(contexts):
+        first, last = starts[s], starts[s + 1]
+        tokens = last - first
+        if tokens == 0:
+            continue
+        pages = block_table_SM[s, : -(-context // page_size)].long()
+        q = q_TAD[first:last].view(tokens, kv_heads, group, dim).permute(1, 2, 0, 3)
+        k, v = (cache[pages].transpose(0, 1).reshape(kv_heads, 1, -1, dim)[:, :, :context].expand(-1, group, -1, -1) for cache in (k_cache_PGBD, v_cache_PGBD))
+        seen = None if tokens == 1 else torch.ones(tokens, context, dtype=torch.bool, device=q.device).tril(context - tokens)
+        o = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=scale)
+        o_TAD[first:last] = o.permute(2, 0, 1, 3).reshape(tokens, -1, dim)
+    return o_TAD
+
+
+def fake(
+    q_TAD: torch.Tensor,
+    k_cache_PGBD: torch.Tensor,
+    v_cache_PGBD: torch.Tensor,
+    block_table_SM: torch.Tensor,
+    query_start_S1: torch.Tensor,
+    context_len_S: torch.Tensor,
+    scale: float,
+    max_query_len: int,
+) -> torch.Tensor:
+    return torch.empty_like(q_TAD, memory_format=torch.contiguous_format)
+
+
+def tile_for(dtype: torch.dtype, arch: int, rows: int, dim: int, page_size: int) -> AttentionTile:
+    """The tile for sequences of at most `rows` rows (query tokens x heads of a group) of `dtype` on a chip."""
+    tile = next(tile for most, tile in TILES[family(arch, dtype), dim > 128] if most is None or rows <= most)
+    # Pages under 64 need a page number for each position, and the registers for it.
+    return tile if page_size >= 64 else replace(tile, kv=min(tile.kv, 64))
+
+
+def splits_for(decode: bool, kv: int, chip: Chip, programs: int, context: int) -> int:
+    """Segments that each sequence's keys are cut into, from shapes alone: `programs` without splitting, `context` the most positions a sequence can have,
+    `kv` positions in a step of the loop.
+
+    Decode: about 3 programs per SM (they share its bandwidth), of one step at least. Prefill splits only where half of the SMs would idle,
+    since its partial results are large.
+    """
+    if decode:
+        wanted, most = -(-3 * chip.sm_count // programs) if programs < 2 * chip.sm_count else 1, -(-context // kv)
+    else:
+        wanted, most = chip.sm_count // programs, context // (4 * kv)
+    return max(1, min(wanted, most))
+
+
+def launch(
+    q_TAD: torch.Tensor,
+    k_cache_PGBD: torch.Tensor,
+    v_cache_PGBD: torch.Tensor,
+    block_table_SM: torch.Tensor,
+    query_start_S1: torch.Tensor,
+    context_len_S: torch.Tensor,
+    scale: float,
+    max_query_len: int,
+) -> torch.Tensor:
+    from triton_kernels._jit.attention import attention_combine_kernel, attention_kernel
+
+    tokens, heads, dim = q_TAD.shape
+    _, kv_heads, page_size, _ = k_cache_PGBD.shape
+    sequences, table_width = block_table_SM.shape
+    _check(q_TAD, k_cache_PGBD, v_cache_PGBD, block_table_SM, query_start_S1, context_len_S)
+    assert scale > 0, scale
+    o_TAD = torch.empty_like(q_TAD)
+    if tokens == 0:
+        return o_TAD
+    chip, group, block_d = chip_of(q_TAD), heads // kv_heads, 1 << (dim - 1).bit_length()
+    rows = max_query_len * group
+    tile = tile_for(q_TAD.dtype, chip.arch, rows, dim, page_size)
+    # Tiles for the longest sequence in every one, or, where lengths differ so much that most would be empty, packed and found by search.
+    tiles_each, packed = -(-rows // tile.rows), tokens * group // tile.rows + sequences
+    tiles = min(sequences * tiles_each, packed)
+    splits = splits_for(rows <= DECODE_ROWS, tile.kv, chip, tiles * kv_heads, table_width * page_size)
+    out, lse = o_TAD, None
+    if splits > 1:
+        out = q_TAD.new_empty(tokens * heads, splits, dim, dtype=torch.float32)
+        lse = q_TAD.new_empty(tokens * heads, splits, dtype=torch.float32)
+    head_bytes = table_width * page_size * dim * 2 * k_cache_PGBD.dtype.itemsize
+    heads_together = next(h for h in range(kv_heads, 0, -1) if kv_heads % h == 0 and (h == 1 or h * head_bytes <= L2_BYTES))
+    launch_kernel(
+        attention_kernel, (tiles * kv_heads * splits,),
+        q_TAD, k_cache_PGBD, v_cache_PGBD, block_table_SM, query_start_S1, context_len_S, out, lse,
+        sequences, table_width, kv_heads, tiles, tiles_each, heads_together, splits, scale * math.log2(math.e),
+        GROUP=group, DIM=dim, PAGE=page_size, ROWS=tile.rows, KV=tile.kv, BLOCK_D=block_d,
+        SEARCH=tiles < sequences * tiles_each, DIAGONAL_APART=rows > DECODE_ROWS,
+        num_warps=tile.warps, num_stages=tile.stages,
+    )  # fmt: skip
+    if splits > 1:
+        padded = 1 << (splits - 1).bit_length()
+        chunk = min(padded, 16)
+        launch_kernel(
+            attention_combine_kernel, (tokens * heads,), out, lse, o_TAD, splits,
+            DIM=dim, BLOCK_D=block_d, SPLITS=padded, CHUNK=chunk, num_warps=4 if chunk * block_d > 1024 else 1,
+        )  # fmt: skip
+    return o_TAD
+
+
+def _check(
+    q_TAD: torch.Tensor,
+    k_cache_PGBD: torch.Tensor,
+    v_cache_PGBD: torch.Tensor,
+    block_table_SM: torch.Tensor,
+    query_start_S1: torch.Tensor,
+    context_len_S: torch.Tensor,
+) -> None:
+    _, heads, dim = q_TAD.shape
+    _, kv_heads, page_size, _ = k_cache_PGBD.shape
+    sequences = block_table_SM.shape[0]
+    for x in (q_TAD, k_cache_PGBD, v_cache_PGBD, block_table_SM, query_start_S1, context_len_S):
+        assert x.is_contiguous(), (x.shape, x.stride())
+    assert k_cache_PGBD.shape == v_cache_PGBD.shape, (k_cache_PGBD.shape, v_cache_PGBD.shape)
+    assert k_cache_PGBD.shape[3] == dim <= 256, (k_cache_PGBD.shape, dim)
+    assert k_cache_PGBD.dtype == v_cache_PGBD.dtype == q_TAD.dtype, (q_TAD.dtype, k_cache_PGBD.dtype, v_cache_PGBD.dtype)
+    assert heads % kv_heads == 0, (heads, kv_heads)
+    assert page_size >= 16, page_size
+    assert page_size.bit_count() == 1, page_size
+    assert query_start_S1.shape == (sequences + 1,), (query_start_S1.shape, sequences)
+    assert context_len_S.shape == (sequences,), (context_len_S.shape, sequences)
+    for x in (block_table_SM, query_start_S1, context_len_S):
+        assert x.dtype == torch.int32, x.dtype
+
+
+def work(call: OpCall, facts: StepFacts) -> Work:
+    """4 D flops for each query head and position it sees; reads q, and each sequence's live keys, values and table entries once; writes o."""
+    heads, dim = call.dims("q_TAD")[1:]
+    kv_heads, page_size = call.dims("k_cache_PGBD")[1:3]
+    live = [(q, c) for q, c in zip(facts.query_len_S, facts.context_len_S, strict=True) if q > 0]
+    pairs = sum(q * (c - q) + q * (q + 1) // 2 for q, c in live)
+    kv_bytes = call.shape("k_cache_PGBD").dtype.itemsize + call.shape("v_cache_PGBD").dtype.itemsize
+    read = call.nbytes("q_TAD", "query_start_S1", "context_len_S") + sum(c for _, c in live) * kv_heads * dim * kv_bytes
+    entries = sum(-(-c // page_size) for _, c in live)
+    return Work(
+        flops=4 * dim * heads * pairs,
+        lane=call.lane("q_TAD"),
+        read_bytes=read + entries * call.shape("block_table_SM").dtype.itemsize,
+        written_bytes=call.nbytes("q_TAD"),
+    )
+
+
+def inputs(
+    *,
+    generator: torch.Generator,
+    dtype: torch.dtype,
+    queries: list[int],
+    contexts: list[int],
+    heads: int,
+    kv_heads: int,
+    dim: int,
+    page_size: int,
+    table_width: int | None = None,
+) -> dict[str, Any]:
+    """Sequences with their pages shuffled over a cache that holds NaN elsewhere; block-table entries that nothing uses name pages that do not exist."""
+    needed = [-(-c // page_size) for c in contexts]
+    width = table_width or max(needed) + 1
+    order = torch.randperm(sum(needed) + 1, generator=generator).to(torch.int32)
+    k_cache_PGBD, v_cache_PGBD = (torch.full((len(order), kv_heads, page_size, dim), float("nan")) for _ in range(2))
+    block_table_SM = torch.full((len(queries), width), -1, dtype=torch.int32)
+    block_table_SM[:, 1::2] = 2**30
+    used = 0
+    for s, context in enumerate(contexts):
+        pages = order[used : used + needed[s]]
+        used += needed[s]
+        block_table_SM[s, : len(pages)] = pages
+        for page, first in zip(pages.tolist(), range(0, context, page_size), strict=True):
+            slots = min(page_size, context - first)
+            for cache in (k_cache_PGBD, v_cache_PGBD):
+                cache[page, :, :slots] = torch.randn(kv_heads, slots, dim, generator=generator)
+    return {
+        "q_TAD": torch.randn(sum(queries), heads, dim, generator=generator).to(dtype),
+        "k_cache_PGBD": k_cache_PGBD.to(dtype),
+        "v_cache_PGBD": v_cache_PGBD.to(dtype),
+        "block_table_SM": block_table_SM,
+        "query_start_S1": torch.tensor([sum(queries[:s]) for s in range(len(queries) + 1)], dtype=torch.int32),
+        "context_len_S": torch.tensor(contexts, dtype=torch.int32),
+        "scale": dim**-0.5,
+        "max_query_len": max(queries),
+    }
+
+
+attention = Operation(
+    name="attention",
+    reference=reference,
+    launch=launch,
+    fake=fake,
+    work=work,
+    inputs=inputs,
+    cases=(
+        # decode: contexts of one slot, a page, off a page; a sequence that is not part of the step; segments that are empty
+        {"queries": [1, 1, 0, 1], "contexts": [1, 64, 77, 301], "heads": 8, "kv_heads": 2, "dim": 128, "page_size": 64},
+        {"queries": [1, 1], "contexts": [130, 33], "heads": 7, "kv_heads": 1, "dim": 64, "page_size": 16},
+        {"queries": [1], "contexts": [70], "heads": 2, "kv_heads": 2, "dim": 96, "page_size": 128},
+        # prefill: from nothing, a chunk over an existing context, more heads of K and V than fit L2 together
+        {"queries": [150], "contexts": [150], "heads": 4, "kv_heads": 1, "dim": 64, "page_size": 64},
+        {"queries": [40], "contexts": [197], "heads": 8, "kv_heads": 2, "dim": 32, "page_size": 16, "table_width": 8192},
+        {"queries": [20], "contexts": [700], "heads": 4, "kv_heads": 1, "dim": 32, "page_size": 16, "table_width": 100},
+        {"queries": [70, 70], "contexts": [70, 300], "heads": 2, "kv_heads": 1, "dim": 256, "page_size": 128},
+        # several tokens per sequence, as speculative decoding verifies them
+        {"queries": [4, 2, 3], "contexts": [100, 2, 257], "heads": 8, "kv_heads": 1, "dim": 128, "page_size": 32},
+        # one step of everything: tiles are found by search
+        {"queries": [1, 90, 0, 3, 1, 1, 1], "contexts": [200, 90, 0, 130, 1, 17, 64], "heads": 7, "kv_heads": 1, "dim": 64, "page_size": 64},
+    ),
+)

@@ -1,0 +1,40 @@
+"""Tiles of the matmul kernels: what one program computes at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tile:
+    """One program's tile. `swap` puts the weights on the tensor core's M side, which is 64 rows at least, so that few rows of x (16 at least) still fill it."""
+
+    rows: int  # of x
+    outputs: int  # of w, in each accumulator: a SwiGLU tile holds two, gate and up
+    inputs: int  # contracted in one step of the loop
+    warps: int
+    stages: int  # tiles of x and w in flight
+    swap: bool = False
+    per_sm: int = 1  # programs that share an SM: shared memory (stages x tile bytes) and registers allow for it
+
+    @property
+    def options(self) -> dict[str, int]:
+        return {"num_warps": self.warps, "num_stages": self.stages}
+
+
+# Rows of x at or below which a tile serves, ascending; None: any number. What a row counts is the table's business.
+TileTable = dict[tuple[str, bool], tuple[tuple[int | None, Tile], ...]]
+
+
+def family(arch: int, dtype: torch.dtype) -> str:
+    """Which rows of a tile table hold for a chip: "sm90" (wgmma), "sm100" (tcgen05), "sm80" (mma.sync, 99 KiB of shared memory), or "fp32" (no tensor core)."""
+    if dtype == torch.float32:
+        return "fp32"
+    return {9: "sm90", 10: "sm100"}.get(arch // 10, "sm80")
+
+
+def tile_for(table: TileTable, key: tuple[str, bool], rows: float) -> Tile:
+    """The first tile of `table[key]` that serves `rows`."""
+    return next(tile for most, tile in table[key] if most is None or rows <= most)
