@@ -1,0 +1,95 @@
+"""`tokenmill cost`: economics of figures given by flags, or of a recorded run at another price."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from triton_kernels.errors import TokenmillError
+
+if TYPE_CHECKING:
+    from profiler.given import Given
+    from profiler.price_book import PriceBook
+
+_GIVEN = "Figures given"
+_PRICE = "Price and power"
+
+
+def cost(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="A recorded run (path, id or `last`) to price again.", show_default=False)] = None,
+    tokens_per_s_per_gpu: Annotated[float | None, typer.Option(help="Output tokens/s per GPU of the whole deployment.", rich_help_panel=_GIVEN)] = None,
+    input_tokens_per_s: Annotated[float | None, typer.Option(help="Prefill: input tokens/s of --gpus GPUs together.", rich_help_panel=_GIVEN)] = None,
+    output_tokens_per_s: Annotated[float | None, typer.Option(help="Decode: output tokens/s of --gpus GPUs together.", rich_help_panel=_GIVEN)] = None,
+    gpus: Annotated[int | None, typer.Option(help="GPUs that the two rates are of (1 when not given).", rich_help_panel=_GIVEN)] = None,
+    mix_tokens: Annotated[str | None, typer.Option(metavar="IN/OUT", help="Tokens to be billed, such as 608e9/168e9.", rich_help_panel=_GIVEN)] = None,
+    usd_per_gpu_hour: Annotated[float | None, typer.Option(help="Price of a GPU-hour, all-in.", rich_help_panel=_PRICE)] = None,
+    gpu: Annotated[str | None, typer.Option(metavar="KEY", help="Take price and planned kW of this GPU from the price book.", rich_help_panel=_PRICE)] = None,
+    price_kind: Annotated[str | None, typer.Option(help="Which of the book's prices: see `tokenmill list prices`.", rich_help_panel=_PRICE)] = None,
+    price_book: Annotated[str | None, typer.Option(metavar="FILE", help="Your own prices (TOML), over the built-in ones.", rich_help_panel=_PRICE)] = None,
+    kw_per_gpu: Annotated[float | None, typer.Option(help="Planned all-in kW per GPU (provisioned).", rich_help_panel=_PRICE)] = None,
+    watts: Annotated[float | None, typer.Option(help="Watts that the node draws, per GPU.", rich_help_panel=_PRICE)] = None,
+    pue: Annotated[float | None, typer.Option(help="Facility power over IT power.", rich_help_panel=_PRICE)] = None,
+    utilisation: Annotated[float, typer.Option(help="Share of time the GPUs are busy.", rich_help_panel=_PRICE)] = 1.0,
+    root: Annotated[Path, typer.Option("--runs", help="Folder that ids and `last` are looked up in.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """$ per million tokens and tokens/s per MW, of given figures or of a recorded run."""
+    from profiler.given import Given, parse_mix_tokens
+    from profiler.price_book import load_price_book
+
+    given = Given(
+        tokens_per_s_per_gpu=tokens_per_s_per_gpu,
+        input_tokens_per_s=input_tokens_per_s,
+        output_tokens_per_s=output_tokens_per_s,
+        gpus=gpus,
+        mix_tokens=parse_mix_tokens(mix_tokens) if mix_tokens is not None else None,
+    )
+    if price_kind is not None and usd_per_gpu_hour is not None:
+        raise TokenmillError("--price-kind chooses a price of the book and --usd-per-gpu-hour gives one: use one or the other")
+    flags: dict[str, Any] = {
+        "usd_per_gpu_hour": usd_per_gpu_hour,
+        "pue": pue,
+        "watts": watts,
+        "kw_per_gpu": kw_per_gpu,
+        "kind": price_kind,
+        "utilisation": utilisation,
+    }
+    book = load_price_book(price_book)
+    document = _of_given(given, book, gpu, flags) if run is None else _of_run(run, root, given, book, gpu, flags)
+    if as_json:
+        print(json.dumps(document, allow_nan=False))
+        return
+    from profiler.report.cost import print_cost
+
+    print_cost(document)
+
+
+def _of_given(given: Given, book: PriceBook, gpu: str | None, flags: dict[str, Any]) -> dict[str, Any]:
+    from profiler.given import cost_of_given
+    from profiler.gpus import gpu_named
+    from profiler.prices import pick_price
+
+    given.check()
+    if flags["pue"] is not None and flags["watts"] is None:
+        raise TokenmillError("--pue multiplies the node's power: give --watts as well")
+    return cost_of_given(given, pick_price(book, gpu_named(gpu).key if gpu is not None else None, **flags))
+
+
+def _of_run(run: str, root: Path, given: Given, book: PriceBook, gpu: str | None, flags: dict[str, Any]) -> dict[str, Any]:
+    from profiler.derive import derive_run, price_for_run
+    from profiler.given import Given
+    from profiler.record import read_run
+
+    if given != Given():
+        raise TokenmillError(
+            "a RUN brings its own rates: leave out --tokens-per-s-per-gpu, --input-tokens-per-s, --output-tokens-per-s, --gpus and --mix-tokens"
+        )
+    if gpu is not None:
+        raise TokenmillError("a RUN brings its own GPU: leave out --gpu, or give a price with --usd-per-gpu-hour")
+    recorded = read_run(run, root)
+    price = price_for_run(recorded, book, **flags)
+    derived = derive_run(recorded, price)
+    return {"schema_version": 1, "run_id": recorded.header.get("run_id"), "price": price.json(), **derived.json()}

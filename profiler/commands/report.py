@@ -1,0 +1,88 @@
+"""`tokenmill report`: recorded runs as a screen, a table, CSV or JSON. Reads only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from triton_kernels.errors import TokenmillError
+
+if TYPE_CHECKING:
+    from profiler.derive import Derived
+    from profiler.prices import PricePick
+    from profiler.record import Run
+
+_PRICE = "Price"
+
+
+def report(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Recorded runs: a path, an id, or `last`.")],
+    csv: Annotated[str | None, typer.Option("--csv", metavar="FILE|-", help="Points as CSV, to a file or stdout (-).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write FILE.csv or FILE.json, by its ending.")] = None,
+    root: Annotated[Path, typer.Option("--runs", help="Folder that ids and `last` are looked up in.")] = Path("runs"),
+    usd_per_gpu_hour: Annotated[float | None, typer.Option(help="Price of a GPU-hour, all-in.", rich_help_panel=_PRICE)] = None,
+    price_kind: Annotated[str | None, typer.Option(help="Which of the book's prices: see `tokenmill list prices`.", rich_help_panel=_PRICE)] = None,
+    price_book: Annotated[str | None, typer.Option(metavar="FILE", help="Your own prices (TOML), over the built-in ones.", rich_help_panel=_PRICE)] = None,
+    watts: Annotated[float | None, typer.Option(help="Watts that the node draws, per GPU.", rich_help_panel=_PRICE)] = None,
+    pue: Annotated[float | None, typer.Option(help="Facility power over IT power.", rich_help_panel=_PRICE)] = None,
+    utilisation: Annotated[float, typer.Option(help="Share of time the GPUs are busy.", rich_help_panel=_PRICE)] = 1.0,
+) -> None:
+    """What a run found, from its record alone: one run on one screen, several in one table; or as CSV or JSON."""
+    if as_json and csv == "-":
+        raise TokenmillError("--json and --csv - both want stdout: give --csv a file")
+    if output is not None and output.suffix not in (".csv", ".json"):
+        raise TokenmillError(f"-o {str(output)[:80]}: should end in .csv or .json")
+    flags: dict[str, Any] = {"usd_per_gpu_hour": usd_per_gpu_hour, "kind": price_kind, "watts": watts, "pue": pue, "utilisation": utilisation}
+    reported = _derived(runs, root, price_book, flags)
+    files = {path: path.suffix for path in (output, Path(csv) if csv not in (None, "-") else None) if path is not None}
+    for path, suffix in files.items():
+        _write(path, _text(reported, "json" if suffix == ".json" and path == output else "csv"))
+    if as_json or csv == "-":
+        print(_text(reported, "json" if as_json else "csv"), end="\n" if as_json else "")
+    elif not files:
+        _show(reported)
+
+
+def _derived(refs: list[str], root: Path, price_book: str | None, flags: dict[str, Any]) -> list[tuple[Run, PricePick, Derived]]:
+    from profiler.derive import derive_run, price_for_run
+    from profiler.price_book import load_price_book
+    from profiler.record import read_run
+
+    book = load_price_book(price_book)
+    runs = [read_run(ref, root) for ref in refs]
+    prices = [price_for_run(run, book, **flags) for run in runs]
+    return [(run, price, derive_run(run, price)) for run, price in zip(runs, prices, strict=True)]
+
+
+def _text(reported: list[tuple[Run, PricePick, Derived]], kind: str) -> str:
+    from profiler.report.csv import csv_text
+    from profiler.report.frame import flat_rows
+    from profiler.report.json_ import json_text
+
+    if kind == "json":
+        return json_text(reported)
+    return csv_text([row for _, _, derived in reported for row in flat_rows(derived)])
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise TokenmillError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
+    typer.echo(f"wrote {path}", err=True)
+
+
+def _show(reported: list[tuple[Run, PricePick, Derived]]) -> None:
+    from rich.console import Console
+
+    from profiler.report.runs_table import print_runs
+    from profiler.report.screen import print_screen
+
+    console = Console(highlight=False)
+    if len(reported) == 1:
+        print_screen(reported[0][0], reported[0][1], console)
+    else:
+        print_runs(reported, console)

@@ -1,0 +1,171 @@
+"""The tables of `tokenmill list`: rows as they go into --json, and the columns a terminal shows. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import triton_kernels
+from profiler.gpus import GPUS
+from profiler.price_book import PriceKind, load_price_book
+from profiler.schema import FIELDS
+from triton_kernels.formats import FORMATS
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """`rows` for --json; `columns` for a terminal: heading -> text of a row; `notes` below the table."""
+
+    rows: list[Row]
+    columns: dict[str, Callable[[Row], str]]
+    notes: tuple[str, ...] = ()
+
+
+def gpus(_: str | None) -> Listing:
+    def rate(row: Row, lane: str) -> str:
+        value = row["flops_per_s"].get(lane)
+        return "-" if value is None else f"{value / 1e12:,.0f}" if value >= 1e15 else f"{value / 1e12:.4g}"
+
+    rows = [{**asdict(gpu), "provenance": "reference"} for gpu in GPUS.values()]
+    return Listing(
+        rows=rows,
+        columns={
+            "key": lambda r: r["key"],
+            "GiB": lambda r: f"{r['memory_bytes'] / 2**30:.1f}",
+            "TB/s": lambda r: f"{r['bandwidth_bytes_per_s'] / 1e12:.4g}",
+            "bf16": lambda r: rate(r, "bf16"),
+            "fp8": lambda r: rate(r, "fp8"),
+            "fp4": lambda r: rate(r, "fp4"),
+            "fp32": lambda r: rate(r, "fp32"),
+            "TDP W": lambda r: f"{r['tdp_w']:.0f}",
+            "NVLink GB/s": lambda r: "-" if r["nvlink_bytes_per_s"] is None else f"{r['nvlink_bytes_per_s'] / 1e9:.0f}",
+        },
+        notes=(
+            "Datasheet figures (reference), dense TFLOP/s: bf16, fp8, fp4 of tensor cores, fp32 of CUDA cores. NVLink one way. --json: sources.",
+            *(f"{gpu.key}: {note}" for gpu in GPUS.values() for note in gpu.notes),
+        ),
+    )
+
+
+def models(_: str | None) -> Listing:
+    from workloads.catalogue import CATALOGUE
+
+    rows = [
+        {
+            "name": entry.name,
+            "published_total_params": entry.published_total_params,
+            "published_active_params": entry.published_active_params,
+            "source": entry.source,
+            "config": entry.config.name,
+        }
+        for entry in CATALOGUE.values()
+    ]
+    return Listing(
+        rows=rows,
+        columns={
+            "name": lambda r: r["name"],
+            "parameters": lambda r: _billions(r["published_total_params"]),
+            "active": lambda r: _billions(r["published_active_params"]),
+            "source": lambda r: r["source"],
+        },
+        notes=("Sizes as published (reference). Any path to a config.json, or to its folder, works in place of a name.",),
+    )
+
+
+def formats(_: str | None) -> Listing:
+    rows = [{"name": f.name, "bits": f.bits, "bytes_per_value": f.bytes_per_value, "lane": f.lane} for f in FORMATS.values()]
+    return Listing(
+        rows=rows,
+        columns={"name": lambda r: r["name"], "bits": lambda r: str(r["bits"]), "lane": lambda r: r["lane"]},
+        notes=("lane: the arithmetic unit whose rate bounds a matmul in this format (fp32: CUDA cores).",),
+    )
+
+
+def kernels(_: str | None) -> Listing:
+    rows = operations(Path(triton_kernels.__path__[0]))
+    return Listing(rows=rows, columns={"name": lambda r: r["name"], "meaning": lambda r: r["meaning"]})
+
+
+def operations(package: Path) -> list[Row]:
+    """Name and one-line meaning of each operation: what operations.py imports from the package's own modules, read without running torch."""
+    tree = ast.parse((package / "operations.py").read_text(encoding="utf-8"))
+    rows = []
+    for node in tree.body:
+        module = node.module.removeprefix("triton_kernels.") if isinstance(node, ast.ImportFrom) and node.module else ""
+        for alias in node.names if isinstance(node, ast.ImportFrom) else ():
+            if alias.name == "Operation" or not (package / f"{module}.py").is_file():
+                continue
+            meaning = ast.get_docstring(ast.parse((package / f"{module}.py").read_text(encoding="utf-8"))) or ""
+            rows.append({"name": alias.name, "meaning": meaning.partition("\n\n")[0].replace("\n", " ")})
+    return rows
+
+
+def prices(book_path: str | None) -> Listing:
+    book = load_price_book(book_path)
+    rows: list[Row] = [
+        {
+            "gpu": entry.gpu_key,
+            "usd_per_gpu_hour": dict(entry.usd_per_gpu_hour),
+            "default_kind": book.default_kind if book.default_kind in entry.usd_per_gpu_hour else next(iter(entry.usd_per_gpu_hour), None),
+            "includes": {kind: list(book.kinds[kind].includes) for kind in entry.usd_per_gpu_hour},
+            "provisioned_kw_per_gpu": entry.provisioned_kw_per_gpu,
+            "pue": entry.pue if entry.pue is not None else book.pue,
+            "source": entry.source,
+            "date": entry.date,
+            "placeholder": entry.placeholder,
+            "provenance": "reference",
+        }
+        for entry in book.entries.values()
+    ]
+    used = [kind for kind in book.kinds.values() if any(kind.name in row["usd_per_gpu_hour"] for row in rows)]
+    return Listing(
+        rows=rows,
+        columns={
+            "GPU": lambda r: r["gpu"],
+            **{kind.name: _price_of(kind.name) for kind in used},
+            "kW/GPU": lambda r: "-" if r["provisioned_kw_per_gpu"] is None else f"{r['provisioned_kw_per_gpu']:.4g}",
+            "PUE": lambda r: "-" if r["pue"] is None else f"{r['pue']:g}",
+        },
+        notes=(
+            "US dollars per GPU-hour by kind of price; kW/GPU is all-in utility power as planned. Third-party estimates (reference).",
+            *(f"{kind.name}{' (default)' if kind.name == book.default_kind else ''}: {kind.meaning}; {_includes(kind)}." for kind in used),
+            *(f"{row['gpu']} is a placeholder: {row['placeholder']}." for row in rows if row["placeholder"]),
+            *sorted({f"Source: {row['source']}{', ' + row['date'] if row['date'] else ''}." for row in rows}),
+            "Override with --price-book FILE or --usd-per-gpu-hour.",
+        ),
+    )
+
+
+def _price_of(kind: str) -> Callable[[Row], str]:
+    return lambda row: f"{row['usd_per_gpu_hour'][kind]:.4g}" if kind in row["usd_per_gpu_hour"] else "-"
+
+
+def _includes(kind: PriceKind) -> str:
+    return f"includes {', '.join(kind.includes) or 'nothing'}"
+
+
+def schema(_: str | None) -> Listing:
+    return Listing(
+        rows=[asdict(field) for field in FIELDS],
+        columns={"where": lambda r: r["where"], "field": lambda r: r["name"], "unit": lambda r: r["unit"] or "-", "meaning": lambda r: r["meaning"]},
+        notes=("null means not measured, never 0.",),
+    )
+
+
+def _billions(value: float | None) -> str:
+    return "-" if value is None else f"{value / 1e9:.4g} B"
+
+
+TABLES: dict[str, Callable[[str | None], Listing]] = {
+    "gpus": gpus,
+    "models": models,
+    "formats": formats,
+    "kernels": kernels,
+    "prices": prices,
+    "schema": schema,
+}

@@ -1,0 +1,102 @@
+"""What this machine's memory and tensor cores reach in simple, large operations: the rates that floors use.
+
+Read: `torch.sum` over a buffer far larger than the caches. Copy: `copy_` between two such buffers; bytes read plus bytes written. Matmul: square
+`torch.mm` of random data in one format per tensor-core lane, because zeros draw less power and so run faster than any real input. Each is repeated
+for a fixed time and its median kept. These are rates of PyTorch's kernels, lower bounds of what the hardware can do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from profiler.measure.statistics import median
+from profiler.measure.timing import recorded_event, seconds_between
+from triton_kernels.formats import FORMATS, Format
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CeilingSizes:
+    """How large and how long. `buffer_bytes` must exceed every cache: 50 MB of L2 on H100, 126 MB on B200, 32 MB and more of L3 on CPUs."""
+
+    buffer_bytes: int
+    matmul_size: int
+    seconds_each: float
+
+
+# 8192 cubed is 1.1 TFLOP: one to two milliseconds on the GPUs of the catalogue.
+SIZES = {
+    "cuda": CeilingSizes(buffer_bytes=2 << 30, matmul_size=8192, seconds_each=0.7),
+    "cpu": CeilingSizes(buffer_bytes=256 << 20, matmul_size=512, seconds_each=0.15),
+}
+
+
+def measure_ceilings(device: torch.device, sizes: CeilingSizes | None = None) -> dict[str, Any]:
+    """{"bandwidth_bytes_per_s", "copy_bytes_per_s", "flops_per_s": {lane: rate}} as measured now. A lane without a kernel here is left out.
+
+    Call before the model's weights are made: the buffers take up to 4 GiB and are freed again.
+    """
+    sizes = sizes or SIZES[device.type]
+    buffer_bytes = sizes.buffer_bytes
+    if device.type == "cuda":
+        free_bytes, _ = torch.cuda.mem_get_info(device)
+        buffer_bytes = min(buffer_bytes, free_bytes // 4)
+    read, copied = _memory_rates(device, buffer_bytes, sizes.seconds_each)
+    lanes: dict[str, float] = {}
+    for fmt in FORMATS.values():
+        if fmt.lane not in lanes and (rate := _matmul_rate(device, fmt, sizes)) is not None:
+            lanes[fmt.lane] = rate
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return {"bandwidth_bytes_per_s": read, "copy_bytes_per_s": copied, "flops_per_s": lanes}
+
+
+def _memory_rates(device: torch.device, buffer_bytes: int, seconds: float) -> tuple[float, float]:
+    source = torch.empty(buffer_bytes // 4, dtype=torch.float32, device=device).uniform_()
+    read_s = _median_s(device, lambda: source.sum(), seconds)
+    target = torch.empty_like(source)
+    copy_s = _median_s(device, lambda: target.copy_(source), seconds)
+    return source.nbytes / read_s, 2 * source.nbytes / copy_s
+
+
+def _matmul_rate(device: torch.device, fmt: Format, sizes: CeilingSizes) -> float | None:
+    n = sizes.matmul_size
+    try:
+        a, b = (torch.randn(n, n, device=device).to(fmt.dtype) for _ in range(2))
+        out = torch.empty_like(a)
+        return 2 * n**3 / _median_s(device, lambda: torch.mm(a, b, out=out), sizes.seconds_each)
+    except NotImplementedError:  # this build of PyTorch has no such matmul
+        return None
+
+
+def _median_s(device: torch.device, run: Callable[[], object], seconds: float) -> float:
+    """Median seconds of one call over about `seconds`, the first call left out. On a GPU each call is timed by its own pair of events."""
+    run()
+    if device.type == "cuda":
+        return _median_cuda_s(device, run, seconds)
+    times: list[float] = []
+    until_s = time.monotonic() + seconds
+    while len(times) < 3 or time.monotonic() < until_s:
+        start_s = time.monotonic()
+        run()
+        times.append(time.monotonic() - start_s)
+    return median(times)
+
+
+def _median_cuda_s(device: torch.device, run: Callable[[], object], seconds: float) -> float:
+    start = recorded_event()
+    run()
+    end = recorded_event()
+    end.synchronize()
+    once_s = max(seconds_between(start, end), 1e-6)
+    events = [recorded_event()]
+    for _ in range(max(5, min(2000, round(seconds / once_s)))):
+        run()
+        events.append(recorded_event())
+    torch.cuda.synchronize(device)
+    return median([seconds_between(a, b) for a, b in pairwise(events)])

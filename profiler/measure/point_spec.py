@@ -1,0 +1,80 @@
+"""One point to measure, as the parent asks the worker for it. Importable without torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from triton_kernels.errors import TokenmillError
+
+ROUTINGS = ("uniform", "balanced", "model")
+KERNELS = ("triton",)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PointSpec:
+    """Model, formats, shape and method of one point. Sizes are counts; checked on making: TokenmillError names the option and the fix."""
+
+    model: str  # a catalogue name, a config.json, or its folder
+    phase: str
+    precision: str
+    kv_cache: str
+    batch: int
+    context: int
+    mix: str | None = None  # which mix this point serves
+    tp: int = 1
+    ep: int = 1
+    dp: int = 1
+    routing: str = "uniform"
+    seed: int = 0
+    device: str = "auto"
+    kernels: str = "triton"
+    window_s: float = 2.0
+    windows: int = 5
+    watts: float | None = None
+    power_replay: str | None = None
+
+    def __post_init__(self) -> None:
+        from workloads.deployment import Deployment
+        from workloads.shape import StepShape
+
+        StepShape(phase=self.phase, batch=self.batch, context=self.context)
+        Deployment(precision=self.precision, kv_cache=self.kv_cache, tp=self.tp, ep=self.ep, dp=self.dp)
+        _one_of("--routing", self.routing, ROUTINGS)
+        _one_of("--kernels", self.kernels, KERNELS)
+        _one_of("--device", self.device, ("auto", "cuda", "cpu"))
+        if not 0 <= self.seed < 1 << 32:
+            raise TokenmillError(f"--seed {self.seed}: should be from 0 to {(1 << 32) - 1}")
+        if not math.isfinite(self.window_s) or not 0.01 <= self.window_s <= 600:
+            raise TokenmillError(f"--window {self.window_s:g}: should be from 0.01 to 600 seconds")
+        if not 2 <= self.windows <= 1000:
+            raise TokenmillError(f"--windows {self.windows}: should be from 2 to 1000; the spread between windows is the interval")
+        if self.watts is not None and (not math.isfinite(self.watts) or not 0 < self.watts <= 1e6):
+            raise TokenmillError(f"--watts {self.watts:g}: should be a positive number of watts")
+        if self.watts is not None and self.power_replay is not None:
+            raise TokenmillError("--watts and --power-replay: give one of them; power has one source")
+
+    @property
+    def weights_key(self) -> tuple[Any, ...]:
+        """Points with the same key run on the same weights."""
+        return (self.model, self.precision, self.tp, self.ep, self.dp, self.seed, self.device)
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def point_spec(values: dict[str, Any]) -> PointSpec:
+    """The PointSpec with these fields, as a request line gave them. TokenmillError for a field that is unknown or missing."""
+    known = {f.name for f in fields(PointSpec)}
+    if unknown := sorted(set(values) - known):
+        raise TokenmillError(f"point spec: unknown field {unknown[0][:60]!r}")
+    try:
+        return PointSpec(**values)
+    except TypeError as e:
+        raise TokenmillError(f"point spec: {e}") from e
+
+
+def _one_of(flag: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise TokenmillError(f"{flag} {value[:60]!r}: should be {', '.join(known[:-1]) + ' or ' + known[-1] if len(known) > 1 else known[0]}")

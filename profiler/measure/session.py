@@ -1,0 +1,136 @@
+"""What a worker keeps between points: the device, its power source, the model's weights, what was found out once."""
+
+from __future__ import annotations
+
+import gc
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from profiler.measure.ceilings import measure_ceilings
+from profiler.measure.environment import measured_environment
+from profiler.measure.measure import Progress, measure
+from profiler.measure.point_fields import UNMEASURED, point_environment, subject_fields
+from profiler.measure.point_spec import PointSpec
+from profiler.power.declared import DeclaredPower, NoPower
+from profiler.power.nvml import NvmlPower, open_nvml
+from profiler.power.replay import ReplayPower
+from profiler.power.source import PowerSource
+from triton_kernels.target import resolve_device
+from workloads.decoder import Decoder
+from workloads.deployment import Deployment
+from workloads.model_spec import read_model
+from workloads.plan import plan_id
+from workloads.shape import StepShape
+from workloads.steps import StepRunner, build_decoder
+
+
+class Session:
+    """One worker's state. Weights stay on the device while points ask for the same ones."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._device: torch.device | None = None
+        self._sensor: NvmlPower | NoPower | None = None
+        self._environment: dict[str, Any] | None = None
+        self._decoder: Decoder | None = None
+        self._decoder_key: tuple[Any, ...] | None = None
+        self._replays: dict[str, ReplayPower] = {}
+        self._idle_w: dict[str, float | None] = {}
+
+    def _open(self, wanted: str) -> torch.device:
+        """The device, and the sensor that belongs to it."""
+        if self._device is None or wanted not in ("auto", self._device.type):
+            self._device = resolve_device(wanted)
+            self._sensor = _sensor(self._device)
+            self._environment = None
+        return self._device
+
+    def environment(self, wanted: str) -> dict[str, Any]:
+        """profiler.measure.environment of the device that is measured on."""
+        device = self._open(wanted)
+        if self._environment is None:
+            nvml = self._sensor.device if isinstance(self._sensor, NvmlPower) else None
+            self._environment = measured_environment(device, nvml)
+        return self._environment
+
+    def ceilings(self, wanted: str) -> dict[str, Any]:
+        """Measured memory and matmul rates. Asked for before the first point, while the memory is free."""
+        self._progress("ceilings", None, "")
+        return measure_ceilings(self._open(wanted))
+
+    def measure(self, spec: PointSpec) -> dict[str, Any]:
+        """{"point", "series", "plan"} of a measured point. Raises what the model or the device raises."""
+        device = self._open(spec.device)
+        environment = self.environment(spec.device)
+        self._progress("weights", None, "")
+        model = read_model(spec.model)
+        deployment = Deployment(precision=spec.precision, kv_cache=spec.kv_cache, tp=spec.tp, ep=spec.ep, dp=spec.dp)
+        shape = StepShape(phase=spec.phase, batch=spec.batch, context=spec.context)
+        if self._decoder is None or self._decoder_key != spec.weights_key:
+            self._decoder = self._decoder_key = None
+            self.release()
+            self._decoder = build_decoder(model, deployment, device, seed=spec.seed, positions=model.max_positions)
+            self._decoder_key = spec.weights_key
+        self._progress("inputs", None, "")
+        runner = StepRunner(model, deployment, shape, device, routing=spec.routing, seed=spec.seed, decoder=self._decoder)
+        source = self._power(spec, device)
+        measured = measure(runner, spec, source, idle_w=self._idle_w.get(source.name), progress=self._progress)
+        self._idle_w[source.name] = measured.fields["idle_board_w"]
+        sizes = runner.sizes
+        del runner
+        self.release()  # the cache and graphs of this shape; the weights stay
+        point = UNMEASURED | subject_fields(spec, environment) | measured.fields
+        point |= {
+            "status": "ok",
+            "error": None,
+            "plan": plan_id(measured.plan),
+            "params": asdict(sizes.params),
+            "weight_bytes": sizes.weight_bytes,
+            "kv_bytes_per_token": sizes.kv_bytes_per_token,
+            "environment": point_environment(environment, measured.fields["environment"]),
+        }
+        return {"point": point, "series": measured.series, "plan": measured.plan}
+
+    def out_of_memory(self, spec: PointSpec, message: str) -> dict[str, Any]:
+        """The result of a point that does not fit: a finding, not a failure."""
+        environment = self.environment(spec.device)
+        point = UNMEASURED | subject_fields(spec, environment)
+        point |= {"status": "oom", "error": message, "environment": point_environment(environment, {})}
+        return {"point": point, "series": [], "plan": None}
+
+    def release(self) -> None:
+        """Gives memory back to the device. Weights in use stay."""
+        gc.collect()
+        torch.cuda.empty_cache()  # does nothing where CUDA was never touched
+
+    def device_works(self) -> bool:
+        """Whether the CUDA context still answers. After an illegal access it never does again."""
+        if self._device is None or self._device.type != "cuda":
+            return True
+        try:
+            torch.cuda.synchronize(self._device)
+        except RuntimeError:
+            return False
+        return True
+
+    def _power(self, spec: PointSpec, device: torch.device) -> PowerSource:
+        """Replay where asked for, else the board's sensor, else declared watts, else none."""
+        if spec.power_replay is not None:
+            if spec.power_replay not in self._replays:
+                self._replays[spec.power_replay] = ReplayPower(Path(spec.power_replay))
+            return self._replays[spec.power_replay]
+        assert self._sensor is not None
+        if isinstance(self._sensor, NoPower) and spec.watts is not None and not self._sensor.invalid_reasons:
+            return DeclaredPower(spec.watts)
+        return self._sensor
+
+
+def _sensor(device: torch.device) -> NvmlPower | NoPower:
+    if device.type != "cuda":
+        return NoPower("a CPU's power is not read; declare it with --watts")
+    uuid = str(torch.cuda.get_device_properties(device).uuid)
+    return open_nvml(uuid=uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}", position=device.index or 0, environ=os.environ)

@@ -1,0 +1,150 @@
+"""What a mix of tokens costs, composed from a prefill and a decode that were measured apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from profiler.economics import (
+    MixCost,
+    PhaseRate,
+    Watts,
+    compose,
+    gpu_hour_usd,
+    mix_usd_per_mtok,
+    per_mw,
+    usd_per_mtok_by_class,
+    watts_of,
+    weakest,
+)
+from profiler.modelled.mix import Mix, parse_mix
+from profiler.prices import PricePick
+
+# Two points may be parts of one mix only when these agree: the same model in the same formats and deployment, on the same GPU, with the same kernels.
+SAME = ("mix", "model", "weights", "precision", "kv_cache", "tp", "ep", "dp", "span", "routing", "rank", "gpu", "device", "kernels")
+
+
+def derive_mixes(points: Sequence[Mapping[str, Any]], price: PricePick | None) -> list[dict[str, Any]]:
+    """One mix for each decode point that serves one, with the fastest prefill that it agrees with. Takes points that derive_point has been over."""
+    prefills = [p for p in points if p.get("phase") == "prefill" and p.get("mix")]
+    decodes = [p for p in points if p.get("phase") == "decode" and p.get("mix") and p.get("status", "ok") == "ok"]
+    return [_mix(decode, _partner(decode, prefills), price) for decode in decodes]
+
+
+def _partner(decode: Mapping[str, Any], prefills: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The agreeing prefill that ran, valid ones first and the fastest of them; else one that failed; else None."""
+    same = [p for p in prefills if all(p.get(field) == decode.get(field) for field in SAME)]
+    return max(same, key=lambda p: (p.get("status", "ok") == "ok", bool(p.get("valid")), p.get("input_tokens_per_s_per_gpu") or 0.0), default=None)
+
+
+def _mix(decode: Mapping[str, Any], prefill: Mapping[str, Any] | None, price: PricePick | None) -> dict[str, Any]:
+    mix = parse_mix(decode["mix"])
+    parts = [("decode", decode)] if prefill is None else [("prefill", prefill), ("decode", decode)]
+    cost, why_null = _cost(mix, prefill, decode)
+    watts = _watts(cost, prefill, decode, price)
+    rate = cost.output_tokens_per_s if cost else None
+    mw = per_mw(rate, watts)
+    return {
+        **{field: decode.get(field) for field in SAME},
+        "mix": mix.name,
+        "batch": decode.get("batch"),
+        "deployment_gpus": decode.get("deployment_gpus"),
+        "gpu_key": decode.get("gpu_key"),
+        "points": {phase: point.get("point_id") for phase, point in parts},
+        "tokens_per_s_per_user": decode.get("tokens_per_s_per_user"),
+        "output_tokens_per_s_per_gpu": rate,
+        "decode_output_tokens_per_s_per_gpu": decode.get("output_tokens_per_s_per_gpu"),
+        "prefill_input_tokens_per_s_per_gpu": prefill.get("input_tokens_per_s_per_gpu") if prefill else None,
+        "energy_j_per_output_token": cost.energy_j_per_output_token if cost else None,
+        "tokens_per_s_per_mw": mw,
+        **_money(mix, cost, why_null, price, watts),
+        "valid": len(parts) == 2 and cost is not None and all(bool(point.get("valid")) for _, point in parts),
+        "invalid_reasons": [f"{phase}: {reason}" for phase, point in parts for reason in point.get("invalid_reasons") or ()],
+        "warnings": sorted({warning for _, point in parts for warning in point.get("warnings") or ()}),
+        "provenance": _provenance(parts, cost, watts, mw) | ({"usd_per_gpu_hour": price.provenance} if price and price.provenance else {}),
+    }
+
+
+def _cost(mix: Mix, prefill: Mapping[str, Any] | None, decode: Mapping[str, Any]) -> tuple[MixCost | None, str | None]:
+    if prefill is None:
+        return None, "no prefill was measured with the same model, formats, deployment and mix: run with --phase both"
+    if prefill.get("status", "ok") != "ok":
+        return None, f"the prefill of this mix did not run ({prefill.get('status')})"
+    read, written = (
+        _phase(prefill, "input_tokens_per_s_per_gpu", "energy_j_per_total_token"),
+        _phase(decode, "output_tokens_per_s_per_gpu", "energy_j_per_output_token"),
+    )
+    if read is None or written is None:
+        return None, f"the {'prefill' if read is None else 'decode'} has no rate"
+    return compose(mix, read, written), None
+
+
+def _phase(point: Mapping[str, Any], rate: str, joules: str) -> PhaseRate | None:
+    if not point.get(rate):
+        return None
+    step = point.get("step_s") or {}
+    median, interval = step.get("median"), step.get("ci95")
+    low, high = (interval[0] / median, interval[1] / median) if median and interval else (None, None)
+    return PhaseRate(tokens_per_s=point[rate], step_low=low, step_high=high, joules_per_token=point.get(joules))
+
+
+def _watts(cost: MixCost | None, prefill: Mapping[str, Any] | None, decode: Mapping[str, Any], price: PricePick | None) -> Watts:
+    """Mean watts per GPU over the request; a sensor's are the board's, declared ones the node's. Two phases of unlike sources have no mean."""
+    if cost is None or cost.energy_j is None or prefill is None:
+        return watts_of(price)
+    declared = [point.get("power_source") == "declared" for point in (prefill, decode)]
+    mean_w = cost.energy_j / cost.gpu_s
+    if all(declared):
+        return watts_of(price, node_w=mean_w)
+    if any(declared):
+        return watts_of(price)
+    return watts_of(price, board_w=mean_w, board_kind=_kind("energy_j_per_total_token", prefill, decode))
+
+
+def _money(mix: Mix, cost: MixCost | None, why_null: str | None, price: PricePick | None, watts: Watts) -> dict[str, Any]:
+    """`usd_per_mtok` and its classes, or None and why."""
+    usd, note = (None, None) if price is None else gpu_hour_usd(price, watts.facility)
+    if cost is None or usd is None or price is None:
+        return {
+            "usd_per_mtok": None,
+            "usd_per_mtok_by_class": None,
+            "usd_per_gpu_hour": usd,
+            "why_null": why_null or (price.why_null if price else "no price was asked for"),
+            "price_note": note,
+        }
+    value = mix_usd_per_mtok(mix, cost.gpu_s, usd, price.utilisation)
+    added = usd - (price.usd_per_gpu_hour or 0.0)  # energy, where the price leaves it out
+    spread = None if price.low is None or price.high is None else [value * (edge + added) / usd for edge in (price.low, price.high)]
+    return {
+        "usd_per_mtok": {
+            "value": value,
+            "ci95": None if cost.gpu_s_ci95 is None else [mix_usd_per_mtok(mix, edge, usd, price.utilisation) for edge in cost.gpu_s_ci95],
+            "price_range": spread,
+            "basis": "output",
+            "mix": mix.name,
+        },
+        "usd_per_mtok_by_class": usd_per_mtok_by_class(mix, cost, usd, price.utilisation),
+        "usd_per_gpu_hour": usd,
+        "why_null": None,
+        "price_note": note,
+    }
+
+
+def _provenance(parts: Sequence[tuple[str, Mapping[str, Any]]], cost: MixCost | None, watts: Watts, mw: Mapping[str, float | None]) -> dict[str, str]:
+    """The weakest kind of the two points' times and energies. A price rides beside: its kind is the price's own `provenance`."""
+    if cost is None:
+        return {}
+    points = [point for _, point in parts]
+    time = weakest(*(_of(point, "output_tokens_per_s_per_gpu") for point in points))
+    kinds = {"usd_per_mtok": time, "usd_per_mtok_by_class": time, "output_tokens_per_s_per_gpu": time, "tokens_per_s_per_user": time}
+    if cost.energy_j is not None:
+        kinds["energy_j_per_output_token"] = _kind("energy_j_per_total_token", *points)
+    return kinds | {f"tokens_per_s_per_mw.{boundary}": weakest(time, kind) for boundary, kind in watts.kinds if mw[boundary] is not None}
+
+
+def _of(point: Mapping[str, Any], figure: str) -> str | None:
+    return (point.get("provenance") or {}).get(figure)
+
+
+def _kind(figure: str, *points: Mapping[str, Any]) -> str:
+    return weakest(*(_of(point, figure) for point in points))

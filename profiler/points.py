@@ -1,0 +1,135 @@
+"""The figures of one recorded point that follow from what was measured: rates, energy per token, floor, tokens/s per MW."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from profiler.economics import Watts, per_mw, watts_of, weakest
+from profiler.gpus import GpuSpec
+from profiler.modelled.floor_math import Floor, floor_of_plan, share_of_roofline
+from profiler.prices import PricePick
+
+# Below this share of the best library's speed, or where nobody compared, a headline says that our kernels and not the GPU may be what is slow (design brief).
+TUNED_KERNEL_RATIO = 0.85
+
+# The kind of a power figure by its source, for records whose provenance map does not name it.
+_POWER_KINDS = {"nvml-counter": "measured", "nvml-instant": "measured", "rapl": "measured", "replay": "replayed", "declared": "assumed"}
+
+
+def derive_point(point: Mapping[str, Any], plan: Mapping[str, Any] | None, gpu: GpuSpec | None, price: PricePick | None = None) -> dict[str, Any]:
+    """The point plus its derived figures; the recorded ones are left as they are. What cannot be derived is None.
+
+    Rates are per GPU of the deployment and per second of the windows; energies in joules per token; `floor_s` at the run's own measured ceilings, else (and for
+    lanes they lack) at the datasheet's. `price` is asked for PUE, declared watts and provisioned kW only.
+    """
+    rates = _rates(point)
+    energy = _energy(point)
+    floor = _floor(point, plan, gpu)
+    watts = point_watts(point, price)
+    mw = per_mw(rates["output_tokens_per_s_per_gpu"], watts)
+    kinds = _provenance(point, watts, mw)
+    derived = {**point, **rates, **energy, **floor, "tokens_per_s_per_mw": mw}
+    derived["provenance"] = {name: kind for name, kind in kinds.items() if derived.get(name.split(".")[0]) is not None}
+    derived["warnings"] = [*(point.get("warnings") or ()), *_kernel_warnings(point)]
+    return derived
+
+
+def time_kind(point: Mapping[str, Any]) -> str:
+    """The kind of the point's step time. A point that says nothing was measured by the run that wrote it; one rank of several GPUs is emulated."""
+    return (point.get("provenance") or {}).get("step_s") or "measured"
+
+
+def energy_kind(point: Mapping[str, Any]) -> str:
+    """The kind of the point's energy, from its provenance, else from its power source."""
+    provenance = point.get("provenance") or {}
+    return provenance.get("energy_j") or provenance.get("board_w") or _POWER_KINDS.get(point.get("power_source") or "none", "assumed")
+
+
+def point_watts(point: Mapping[str, Any], price: PricePick | None) -> Watts:
+    """Watts per GPU by boundary. What a sensor gave is the board's; what was declared is the node's."""
+    board_w, gpus = point.get("board_w"), point.get("measured_gpus") or 1
+    each = None if board_w is None else board_w / gpus
+    if point.get("power_source") == "declared":
+        return watts_of(price, node_w=each)
+    return watts_of(price, board_w=each, board_kind=energy_kind(point))
+
+
+def _rates(point: Mapping[str, Any]) -> dict[str, float | None]:
+    """Tokens delivered in the windows over the windows' time, times the data-parallel ranks, per GPU of the deployment."""
+    window_s, gpus, ranks = point.get("window_s"), point.get("deployment_gpus") or 1, point.get("dp") or 1
+    step = (point.get("step_s") or {}).get("median")
+
+    def rate(tokens: int | None) -> float | None:
+        return None if tokens is None or not window_s else tokens * ranks / window_s / gpus
+
+    output, read = point.get("output_tokens"), point.get("input_tokens")
+    return {
+        "output_tokens_per_s_per_gpu": rate(output),
+        "input_tokens_per_s_per_gpu": rate(read),
+        "total_tokens_per_s_per_gpu": None if output is None or read is None else rate(output + read),
+        "tokens_per_s_per_user": 1 / step if step and point.get("phase") == "decode" else None,
+    }
+
+
+def _energy(point: Mapping[str, Any]) -> dict[str, float | None]:
+    """Joules per token of the whole deployment: the measured GPUs stand for those that were not."""
+    joules, window_s, board_w = point.get("energy_j"), point.get("window_s"), point.get("board_w")
+    if joules is None and board_w is not None and window_s:
+        joules = board_w * window_s
+    output, read = point.get("output_tokens"), point.get("input_tokens")
+    scale = (point.get("deployment_gpus") or 1) / (point.get("measured_gpus") or 1) / (point.get("dp") or 1)
+
+    def per(tokens: int | None) -> float | None:
+        return None if joules is None or not tokens else joules * scale / tokens
+
+    return {
+        "energy_j_per_output_token": per(output),
+        "energy_j_per_total_token": None if output is None or read is None else per(output + read),
+    }
+
+
+def floor_of_point(point: Mapping[str, Any], plan: Mapping[str, Any] | None, gpu: GpuSpec | None) -> Floor | None:
+    """The floor of the point's plan at the ceilings measured beside it, the datasheet filling in rates they lack. None without a plan."""
+    if plan is None:
+        return None
+    measured = point.get("ceilings") or {}
+    ceilings = {name: rate for name, rate in (measured.get("flops_per_s") or {}).items() if rate is not None}
+    if measured.get("bandwidth_bytes_per_s") is not None:
+        ceilings["bandwidth"] = measured["bandwidth_bytes_per_s"]
+    return floor_of_plan(plan, gpu=gpu, ceilings=ceilings, ceilings_name="measured")
+
+
+def _floor(point: Mapping[str, Any], plan: Mapping[str, Any] | None, gpu: GpuSpec | None) -> dict[str, Any]:
+    floor = floor_of_point(point, plan, gpu)
+    if floor is None:
+        return {"floor_s": None, "floor_source": None, "share_of_roofline": None, "step_flops": None, "step_memory_bytes": None}
+    step = (point.get("step_s") or {}).get("median")
+    return {
+        "floor_s": floor.floor_s,
+        "floor_source": None if floor.floor_s is None else floor.rates_source,
+        "share_of_roofline": share_of_roofline(floor.floor_s, step),
+        "step_flops": floor.flops,
+        "step_memory_bytes": floor.memory_bytes,
+    }
+
+
+def _provenance(point: Mapping[str, Any], watts: Watts, mw: Mapping[str, float | None]) -> dict[str, str]:
+    """The record's provenance, and for each derived figure the weakest kind of its physical inputs."""
+    time, energy = time_kind(point), energy_kind(point)
+    kinds = dict(point.get("provenance") or {})
+    kinds |= {f"{tokens}_tokens_per_s_per_gpu": time for tokens in ("output", "input", "total")}
+    kinds["tokens_per_s_per_user"] = time
+    kinds["energy_j_per_output_token"] = kinds["energy_j_per_total_token"] = weakest(time, energy)
+    kinds["floor_s"] = kinds["share_of_roofline"] = "modelled"
+    kinds["step_flops"] = kinds["step_memory_bytes"] = "modelled"
+    kinds |= {f"tokens_per_s_per_mw.{boundary}": weakest(time, kind) for boundary, kind in watts.kinds if mw[boundary] is not None}
+    return kinds
+
+
+def _kernel_warnings(point: Mapping[str, Any]) -> Sequence[str]:
+    """`untuned_kernels` where our kernels were not shown to be within 15 % of the best library's."""
+    if point.get("device") != "cuda" or "untuned_kernels" in (point.get("warnings") or ()):
+        return ()
+    ratio = point.get("kernel_ratio")
+    return ("untuned_kernels",) if ratio is None or ratio < TUNED_KERNEL_RATIO else ()

@@ -1,0 +1,66 @@
+"""What a power source gives: samples on the monotonic clock, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PowerSample:
+    """One look at the sensors. `None`: this source has no such figure, or it could not be read this time."""
+
+    t_s: float  # monotonic clock, shared with the measured windows
+    counter_j: float | None = None  # total energy since some past moment; steps about every 100 ms on data-centre boards
+    instant_w: float | None = None  # mean over the sensor's shortest window (25 ms of every 100 ms on A100 and H100: arXiv 2312.02741)
+    average_w: float | None = None  # mean over about 1 s: lags every change of load
+    sm_hz: float | None = None
+    temperature_c: float | None = None
+    event_reasons: int | None = None  # NVML clocks event reasons, a bit mask
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerTrace:
+    """Samples in the order they were taken, and what their source says of itself."""
+
+    source: str  # "nvml", "declared", "replay", "none"
+    kind: str | None  # "measured", "assumed", "replayed"; None: no power
+    sensor_accuracy: float | None  # of the sensor's class, as a share of the reading
+    samples: tuple[PowerSample, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)  # figure -> why it is missing
+    invalid_reasons: tuple[str, ...] = ()  # why no figure of this source may be believed
+
+
+class PowerSource(Protocol):
+    """Where watts come from. `sample` is cheap, safe to call from a second thread, and never raises for a sensor that fails."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str | None: ...
+    @property
+    def sensor_accuracy(self) -> float | None: ...
+    @property
+    def notes(self) -> Mapping[str, str]: ...
+    @property
+    def invalid_reasons(self) -> tuple[str, ...]: ...
+
+    def sample(self) -> PowerSample: ...
+
+    def close(self) -> None: ...
+
+
+def trace_of(source: PowerSource, samples: tuple[PowerSample, ...]) -> PowerTrace:
+    """The samples together with what their source says of itself."""
+    return PowerTrace(
+        source=source.name,
+        kind=source.kind,
+        sensor_accuracy=source.sensor_accuracy,
+        samples=samples,
+        notes=dict(source.notes),
+        invalid_reasons=source.invalid_reasons,
+    )

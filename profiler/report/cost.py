@@ -1,0 +1,95 @@
+"""`tokenmill cost` on a terminal: what was priced, with units, provenance and what the price includes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from profiler.economics import BOUNDARIES
+from profiler.prices import price_from_json, price_summary
+from profiler.report.text import dollars, printable, quantity
+
+_MEANING = {
+    "board": "measured",
+    "board_cpu": "measured",
+    "node": "declared",
+    "facility": "node x PUE",
+    "provisioned": "planned all-in kW per GPU",
+}
+
+
+def print_cost(document: Mapping[str, Any], console: Console | None = None) -> None:
+    """Prints the document of `cost --json`: of given figures, or of a run's mixes."""
+    console = console or Console(highlight=False)
+    table = _mixes_table(document["mixes"]) if "mixes" in document else _given_table(document)
+    console.print(table)
+    if "mixes" in document and not document["mixes"]:
+        console.print("[yellow]This run has no mix: record one with `tokenmill run --phase both --mix 8k/1k`.[/]")
+    price = price_from_json(document["price"])
+    console.print(f"[dim]Price: {printable(price_summary(price))}.[/]")
+    for note in sorted({m["price_note"] for m in document.get("mixes", ()) if m["price_note"]} | {document.get("price_note") or ""} - {""}):
+        console.print(f"[yellow]{printable(note)}[/]")
+    if price.node_w is not None:
+        console.print(f"[dim]Power: {price.node_w:g} W per GPU at the node (assumed); PUE {'unknown' if price.pue is None else f'{price.pue:g} (assumed)'}.[/]")
+    why = document.get("why_null") or {}
+    if "usd_per_mtok" in why:
+        console.print(f"[yellow]No $ per Mtok of a mix: {printable(why['usd_per_mtok'])}.[/]")
+
+
+def _given_table(document: Mapping[str, Any]) -> Table:
+    rows: list[tuple[str, str, str]] = []
+    usd, by_class, bill = document["usd_per_mtok"], document["usd_per_mtok_by_class"], document["bill_usd"]
+    for phase, label in (("prefill_only", "input tokens, prefill only"), ("decode_only", "output tokens, decode only")):
+        if document[f"{phase}_usd_per_mtok"] is not None:
+            rows.append((f"{dollars(document[f'{phase}_usd_per_mtok'])} / Mtok", label, "assumed"))
+    if usd is not None:
+        label = "output tokens, all-in" if by_class else "tokens as counted in the rate given"
+        spread = usd["price_range"]
+        rows.append(
+            (f"{dollars(usd['value'])} / Mtok", label + (f"; {dollars(spread[0])} to {dollars(spread[1])} by kind of price" if spread else ""), "assumed")
+        )
+    if bill is not None:
+        rows.append((dollars(bill["total"]), f"bill: {dollars(bill['input'])} input + {dollars(bill['output'])} output", "assumed"))
+    for boundary in BOUNDARIES:
+        value, watts = document["tokens_per_s_per_mw"][boundary], document["watts_per_gpu"][boundary]
+        if value is not None:
+            rows.append((f"{quantity(value, digits=4)} tokens/s/MW", f"{boundary}: {_MEANING[boundary]}, {watts:,.0f} W", "assumed"))
+    return _table(("figure", "of what", "provenance"), rows)
+
+
+def _mixes_table(mixes: Sequence[Mapping[str, Any]]) -> Table:
+    headings = ("mix", "precision", "batch", "$/Mtok all-in", "input", "output", "J/out token", "tok/s/MW", "provenance")
+    rows = []
+    for mix in mixes:
+        usd, by_class = mix["usd_per_mtok"], mix["usd_per_mtok_by_class"] or {}
+        mw = next(((b, v) for b, v in mix["tokens_per_s_per_mw"].items() if v is not None), None)
+        joules = mix["energy_j_per_output_token"]
+        rows.append(
+            (
+                mix["mix"],
+                f"{mix['precision']}/{mix['kv_cache']}",
+                str(mix["batch"]),
+                _money(usd) if usd else f"- ({mix['why_null']})",
+                dollars(by_class.get("input")),
+                dollars(by_class.get("output")),
+                "-" if joules is None else f"{joules:.3g}",
+                f"{quantity(mw[1])} ({mw[0]})" if mw else "-",
+                (mix["provenance"].get("usd_per_mtok") or "-") + ("" if mix["valid"] else ", not valid"),
+            )
+        )
+    return _table(headings, rows)
+
+
+def _money(usd: Mapping[str, Any]) -> str:
+    noise = usd["ci95"]
+    return dollars(usd["value"]) + (f" ({dollars(noise[0])} to {dollars(noise[1])})" if noise else "")
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(*headings, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(printable(cell) for cell in row))
+    return table

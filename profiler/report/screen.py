@@ -1,0 +1,100 @@
+"""The one-screen ending of `tokenmill run`: all that a run found, readable at 80 columns, every figure with its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from profiler.derive import RunLike, derive_run
+from profiler.prices import PricePick
+from profiler.report import advice, headline, subject
+from profiler.report.kinds import LEGEND, short
+from profiler.report.notes import Notes
+from profiler.report.numbers import NONE
+from profiler.report.rows import Figures, Row, cheapest, rows_of
+from profiler.report.table import points_table
+from profiler.report.text import printable
+
+WIDTH = 100
+
+
+def print_screen(run: RunLike, price: PricePick | None, console: Console) -> None:
+    """Prints the whole ending to `console`. Reads the record alone: the same screen comes from `run` and, later, from `report`."""
+    derived = derive_run(run, price)
+    rows = rows_of(derived, run.path.name)
+    best, notes = cheapest(rows), Notes()
+    width = min(console.width, WIDTH)
+    console.print(_lines(_head(run, derived.points, price)), width=width)
+    console.print()
+    console.print(points_table(rows, notes, price, best=best, names=differing(rows)), width=width)
+    console.print()
+    console.print(_lines(_findings(run, rows, best, price)), width=width)
+    console.print(_lines(_tail(run, derived.points, price)), width=width)
+    for line in notes.lines():
+        console.print(f"[dim]{line}[/]", width=width, highlight=False)
+    console.print(f"[dim]{legend(rows, price)}[/]", width=width, highlight=False)
+
+
+def differing(rows: Sequence[Row], among: Sequence[str] = ("model", "mix", "context", "kv_cache")) -> list[str]:
+    """The fields that rows differ in besides format and batch. A decode's context follows from its mix."""
+    return [name for name in among if len({str(row.subject.get(name)) for row in rows if row.decode is not None}) > 1]
+
+
+def legend(rows: Sequence[Row], price: PricePick | None) -> str:
+    """What the short kinds mean, of those a reader may meet here."""
+    kinds = {short(kind) for row in rows for figures in (*row.points, row.mix) if figures for kind in (figures.get("provenance") or {}).values()}
+    if price is not None:
+        kinds |= {short(kind) for kind in (price.provenance, price.provisioned_provenance) if kind}
+    return "; ".join([*(f"{name} {meaning}" for name, meaning in LEGEND.items() if name in kinds), f"{NONE} not measured"])
+
+
+def _head(run: RunLike, points: Sequence[Figures], price: PricePick | None) -> list[tuple[str, str]]:
+    lines = [
+        ("machine", subject.machine(run.header, points)),
+        ("model", subject.model(points)),
+        ("mix", subject.mix(points)),
+        ("price", subject.price_line(price)),
+        ("ceilings", subject.ceilings(points)),
+    ]
+    status = str(run.header.get("status") or "")
+    return lines if status in ("done", "") else [("status", f"[red]{printable(status)}[/]: finished points are kept"), *lines]
+
+
+def _findings(run: RunLike, rows: Sequence[Row], best: Row | None, price: PricePick | None) -> list[tuple[str, str]]:
+    cheapest_at = headline.cheapest_lines(rows, price)
+    return [
+        *(("cheapest" if i == 0 else "", line) for i, line in enumerate(cheapest_at)),
+        ("tok/s/MW", headline.megawatt_line(best, rows, price)),
+        ("FLOPS/$", headline.flops_line(best, run.plans)),
+        ("money", headline.money_line(best, run.plans)),
+        ("next", advice.next_line(rows, run.plans)),
+    ]
+
+
+def _tail(run: RunLike, points: Sequence[Figures], price: PricePick | None) -> list[tuple[str, str]]:
+    model = next((str(point["model"]) for point in points if point.get("model")), "MODEL")
+    commands = ("tokenmill report last --csv -", "tokenmill cost last", f"tokenmill floor {model} --gpu h200,gb300")
+    return [
+        ("not in it", f"[dim]{advice.not_covered(points, price)}[/]"),
+        ("record", f"[bold]{printable(_short(run.path))}[/]  [dim]next: {printable(', '.join(commands))}[/]"),
+    ]
+
+
+def _short(path: Path) -> Path:
+    """The path as a person in this folder would type it."""
+    try:
+        return path.resolve().relative_to(Path.cwd())
+    except (ValueError, OSError):
+        return path
+
+
+def _lines(lines: Sequence[tuple[str, str]]) -> Table:
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=9, no_wrap=True, style="cyan")
+    grid.add_column(ratio=1, overflow="fold")
+    for label, text in lines:
+        grid.add_row(label, text)
+    return grid

@@ -1,0 +1,141 @@
+"""The table of points: a row per precision and batch, each column with the kind of its figures, each missing figure with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from profiler.prices import PricePick
+from profiler.report import kinds
+from profiler.report.kinds import kinds_of
+from profiler.report.notes import Notes
+from profiler.report.numbers import NONE, count, fixed, percent, plus_minus
+from profiler.report.rows import Figures, Row, ok
+from profiler.report.text import printable
+
+Cell = Callable[[Row, Notes], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A heading, a cell for each row, and the figure whose kind stands below the heading."""
+
+    heading: str
+    cell: Cell
+    figure: Callable[[Row], tuple[Figures | None, str]] | None = None
+    money: bool = False
+    justify: bool = True
+    name: bool = False
+
+
+def points_table(rows: Sequence[Row], notes: Notes, price: PricePick | None, *, best: Row | None = None, names: Sequence[str] = ()) -> Table:
+    """The table of `rows`; `names`: point fields that lead each row, where rows differ in them. `best` is set in bold, invalid rows are dimmed and marked."""
+    columns = [*(_named(name) for name in names), *_columns(price, "CPU" if all(row.subject.get("device") == "cpu" for row in rows) else "GPU")]
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", show_edge=False)
+    for column in columns:
+        # Names give way where the screen is narrow, figures never lose a digit.
+        table.add_column(column.heading, justify="right" if column.justify else "left", no_wrap=not column.name, overflow="fold", vertical="bottom")
+    table.add_row(*(_kind(column, rows, price) for column in columns), style="dim italic")
+    for row in rows:
+        style = "dim" if row.invalid_reasons else "bold" if row is best else ""
+        table.add_row(*(column.cell(row, notes) for column in columns), style=style)
+    return table
+
+
+def _kind(column: Column, rows: Sequence[Row], price: PricePick | None) -> str:
+    if column.figure is None:
+        return ""
+    found = kinds_of(column.figure(row) for row in rows)
+    return found + kinds.price_kind(price) if found and column.money else found
+
+
+def _columns(price: PricePick | None, device: str) -> list[Column]:
+    def money(row: Row, notes: Notes, name: str) -> str:
+        by_class = (row.mix or {}).get("usd_per_mtok_by_class")
+        return fixed(by_class[name]) if by_class else notes.missing(kinds.why_no_price(row, price))
+
+    def all_in(row: Row, notes: Notes) -> str:
+        usd = (row.mix or {}).get("usd_per_mtok")
+        return plus_minus(usd["value"], usd["ci95"]) if usd else notes.missing(kinds.why_no_price(row, price))
+
+    return [
+        Column(heading="\n\nformat", cell=lambda row, notes: printable(row.subject.get("precision")), justify=False),
+        Column(heading="\n\nbatch", cell=_batch),
+        _decode("decode\ntok/s\n/user", "tokens_per_s_per_user"),
+        _decode(f"decode\ntok/s\n/{device}", "output_tokens_per_s_per_gpu"),
+        Column(heading=f"prefill\ntok/s\n/{device}", cell=_prefill, figure=lambda row: (row.prefill, "input_tokens_per_s_per_gpu")),
+        Column(heading="J per\noutput\ntoken", cell=_joules, figure=_joules_figure),
+        Column(heading="$ per\nMtok\nin", cell=lambda row, notes: money(row, notes, "input"), figure=_money_figure),
+        Column(heading="$ per\nMtok\nout", cell=lambda row, notes: money(row, notes, "output"), figure=_money_figure),
+        Column(heading="all-in\n$ per\nMtok out", cell=all_in, figure=_money_figure, money=True),
+        Column(heading="share of\nroofline\ndec pre", cell=_roofline, figure=lambda row: (row.subject, "share_of_roofline")),
+    ]
+
+
+def _named(name: str) -> Column:
+    def cell(row: Row, notes: Notes) -> str:
+        value = row.run_id if name == "run_id" else row.subject.get(name)
+        return NONE if value is None else printable(value)
+
+    return Column(heading=f"\n\n{name.removesuffix('_id')}", cell=cell, justify=name == "context", name=True)
+
+
+def _batch(row: Row, notes: Notes) -> str:
+    batch = row.subject.get("batch")
+    text = NONE if batch is None else printable(batch)
+    if row.invalid_reasons:
+        return f"{text} ✗{notes.mark('✗ not valid: ' + ', '.join(row.invalid_reasons) + '; kept, and in no headline')}"
+    return text
+
+
+def _decode(heading: str, name: str) -> Column:
+    def cell(row: Row, notes: Notes) -> str:
+        if row.decode is None or not ok(row.decode) or row.decode.get(name) is None:
+            return _gone(row.decode, notes, kinds.why_no_decode(row))
+        return count(row.decode[name])
+
+    return Column(heading=heading, cell=cell, figure=lambda row: (row.decode, name))
+
+
+def _prefill(row: Row, notes: Notes) -> str:
+    if row.prefill is None or row.prefill.get("input_tokens_per_s_per_gpu") is None:
+        return _gone(row.prefill, notes, kinds.why_no_prefill(row))
+    return count(row.prefill["input_tokens_per_s_per_gpu"])
+
+
+def _gone(point: Figures | None, notes: Notes, reason: str) -> str:
+    """A figure that is not there: `oom` and `failed` are results and say so."""
+    return f"{printable(point['status'])}{notes.mark(reason)}" if point is not None and not ok(point) else notes.missing(reason)
+
+
+def _joules_figure(row: Row) -> tuple[Figures | None, str]:
+    """All-in joules of the mix where it has them, else the decode's."""
+    whole = (row.mix or {}).get("energy_j_per_output_token")
+    return (row.mix if whole is not None else row.decode, "energy_j_per_output_token")
+
+
+def _joules(row: Row, notes: Notes) -> str:
+    figures, name = _joules_figure(row)
+    value = (figures or {}).get(name)
+    if value is not None:
+        return fixed(value) if row.mix is figures else fixed(value) + notes.mark("decode only: the prefill's energy is not in it")
+    failed = next((point for point in row.points if not ok(point)), None)
+    if row.decode is None or failed is not None:
+        return notes.missing(kinds.why_no_decode(row) if failed is None or failed is row.decode else kinds.why_no_prefill(row))
+    return notes.missing(kinds.why_no_power(row.decode))
+
+
+def _money_figure(row: Row) -> tuple[Figures | None, str]:
+    return (row.mix, "usd_per_mtok") if (row.mix or {}).get("usd_per_mtok") else (None, "usd_per_mtok")
+
+
+def _roofline(row: Row, notes: Notes) -> str:
+    def share(point: Figures | None) -> str:
+        if point is None:
+            return NONE
+        value = point.get("share_of_roofline")
+        return percent(value) if value is not None else notes.missing(kinds.why_no_floor(point))
+
+    return f"{share(row.decode)} {share(row.prefill)}"

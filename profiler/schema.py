@@ -1,0 +1,125 @@
+"""What every recorded and derived figure means, and its unit: `tokenmill list schema`. One literal table; None (null) in any field means not measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Field:
+    """One field. `where`: point (recorded), derived (computed when reading a point), mix (computed from two points), window, series."""
+
+    name: str
+    where: str
+    unit: str  # "" for text, counts and shares
+    meaning: str
+
+
+def _fields(where: str, *rows: tuple[str, str, str]) -> tuple[Field, ...]:
+    return tuple(Field(name=name, where=where, unit=unit, meaning=meaning) for name, unit, meaning in rows)
+
+
+FIELDS: tuple[Field, ...] = (
+    *_fields(
+        "point",
+        ("schema_version", "", "version of this table; a newer major version is refused"),
+        ("run_id", "", "run that the point belongs to"),
+        ("point_id", "", "name of the point inside the run"),
+        ("kind", "", "step, serving, endpoint or kernel"),
+        ("status", "", "ok, oom (out of memory: a result) or failed"),
+        ("error", "", "why it did not run"),
+        ("model", "", "catalogue name or path of the configuration"),
+        ("weights", "", "random or files"),
+        ("phase", "", "decode (one new token per sequence) or prefill (the whole prompt)"),
+        ("precision", "", "recipe of number formats for weights and activations"),
+        ("kv_cache", "", "number format of the KV cache"),
+        ("batch", "sequences", "sequences in the step, per data-parallel rank"),
+        ("context", "tokens", "decode: KV length with the new token; prefill: tokens of the prompt"),
+        ("query_len", "tokens", "new tokens of each sequence in a step"),
+        ("mix", "", "input/output[/cached] tokens of the request that the point serves; k is 1024"),
+        ("tp", "GPUs", "tensor-parallel size"),
+        ("ep", "GPUs", "expert-parallel size"),
+        ("dp", "ranks", "data-parallel size; GPUs of the deployment = tp x dp"),
+        ("span", "", "what the deployment covers: one NVLink domain, or several nodes"),
+        ("routing", "", "how expert ids were drawn: uniform, balanced, zipf:S, a file, or model"),
+        ("rank", "", "which rank this process played"),
+        ("seed", "", "seed of weights, inputs and routing"),
+        ("gpu", "", "name that the driver gives"),
+        ("gpu_key", "", "key in `tokenmill list gpus`; null for a GPU not in it"),
+        ("measured_gpus", "GPUs", "GPUs that were measured"),
+        ("deployment_gpus", "GPUs", "GPUs of the whole deployment, which rates are per"),
+        ("device", "", "cuda or cpu"),
+        ("kernels", "", "triton, or best (a library's where faster)"),
+        ("kernel_ratio", "", "our kernels' time over the best library's on this GPU"),
+        ("step_s", "s", "one step: median, p10, p90, ci95 [low, high] of the median over windows, n steps"),
+        ("windows", "", "one entry per measured window"),
+        ("output_tokens", "tokens", "tokens that the windows emitted, on this rank"),
+        ("input_tokens", "tokens", "prompt tokens that the windows computed, on this rank"),
+        ("cached_tokens", "tokens", "prompt tokens that a cache supplied"),
+        ("tokens_per_step", "tokens", "new tokens of one step"),
+        ("window_s", "s", "length of all windows together"),
+        ("energy_j", "J", "energy of the measured GPUs in the windows"),
+        ("board_w", "W", "mean power in the windows, all measured GPUs; with power_source `declared` it is the node's as stated"),
+        ("board_w_p99", "W", "99th percentile of sampled power"),
+        ("idle_board_w", "W", "power before the run"),
+        ("power_source", "", "nvml-counter, nvml-instant, rapl, declared, replay or none"),
+        ("sensor_accuracy", "", "share of the reading that the sensor's class may be off by"),
+        ("plan", "", "id of the recorded plan: every operation of the step with its work"),
+        ("ceilings", "", "rates measured in this run: bandwidth_bytes_per_s, copy_bytes_per_s, flops_per_s by lane (bytes/s, FLOP/s)"),
+        ("params", "", "parameters: total, active per token, active without the embedding"),
+        ("weight_bytes", "bytes", "weights of the whole model in its formats"),
+        ("kv_bytes_per_token", "bytes", "KV cache of one token, all layers"),
+        ("valid", "", "false: kept, and never in a headline"),
+        ("invalid_reasons", "", "validity gates that failed"),
+        ("warnings", "", "what to know before believing it; untuned_kernels: the kernels, not the GPU, may be what is slow"),
+        ("provenance", "", "figure -> measured, emulated, replayed, reference, modelled or assumed"),
+        ("environment", "", "driver, CUDA, torch, triton and Python versions, power limit (W), clocks (Hz), temperature (deg C), git commit"),
+    ),
+    *_fields(
+        "window",
+        ("step_s", "s", "mean step of the window"),
+        ("steps", "", "steps in the window"),
+        ("t_start_s", "s", "start on the monotonic clock of the series"),
+        ("t_end_s", "s", "end on the same clock"),
+        ("energy_j", "J", "energy between start and end"),
+        ("board_w", "W", "energy over length"),
+    ),
+    *_fields(
+        "series",
+        ("t_s", "s", "monotonic clock"),
+        ("counter_j", "J", "energy counter"),
+        ("instant_w", "W", "instantaneous power"),
+        ("average_w", "W", "power as the driver averages it"),
+        ("sm_hz", "Hz", "clock of the multiprocessors"),
+        ("temperature_c", "deg C", "GPU temperature"),
+        ("event_reasons", "", "bit mask of reasons why clocks were held back"),
+    ),
+    *_fields(
+        "derived",
+        ("output_tokens_per_s_per_gpu", "tokens/s", "tokens emitted in the windows, over their length, per GPU of the deployment"),
+        ("input_tokens_per_s_per_gpu", "tokens/s", "the same of prompt tokens"),
+        ("total_tokens_per_s_per_gpu", "tokens/s", "the same of both"),
+        ("tokens_per_s_per_user", "tokens/s", "decode: 1 / median step, what one reader sees"),
+        ("energy_j_per_output_token", "J/token", "energy over emitted tokens"),
+        ("energy_j_per_total_token", "J/token", "energy over emitted and computed tokens"),
+        ("floor_s", "s", "roofline: sum over operations of max(FLOP / rate, bytes / bandwidth); collectives not in it"),
+        ("floor_source", "", "rates of the floor: measured (this run's ceilings), datasheet, or both"),
+        ("share_of_roofline", "", "floor_s over the median step; 1 = as fast as the rates allow"),
+        ("step_flops", "FLOP", "arithmetic of one step"),
+        ("step_memory_bytes", "bytes", "least traffic to device memory of one step"),
+        ("tokens_per_s_per_mw", "tokens/s/MW", "output tokens per megajoule at each boundary: board, board_cpu, node, facility, provisioned"),
+    ),
+    *_fields(
+        "mix",
+        ("points", "", "the prefill and the decode point that the mix is composed from"),
+        ("output_tokens_per_s_per_gpu", "tokens/s", "output tokens over GPU-seconds of the whole request, prefill included"),
+        ("usd_per_mtok", "USD/Mtok", "all-in per million output tokens: value, ci95 (noise), price_range (spread of prices; never merged), basis, mix"),
+        ("usd_per_mtok_by_class", "USD/Mtok", "per million input, cached and output tokens; weighted by the mix they add up to usd_per_mtok"),
+        ("usd_per_gpu_hour", "USD/GPU-h", "price used"),
+        ("why_null", "", "why there is no price of a token"),
+        ("energy_j_per_output_token", "J/token", "energy of prefill and decode of a request, over its output tokens"),
+        ("tokens_per_s_per_mw", "tokens/s/MW", "output tokens per megajoule of the whole request, by boundary"),
+    ),
+)

@@ -1,0 +1,259 @@
+"""Power sources against a scripted NVML, replayed traces, and the sampling thread."""
+
+import gzip
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from profiler.power.declared import DeclaredPower, NoPower
+from profiler.power.nvml import NvmlPower, open_nvml
+from profiler.power.replay import ReplayPower, read_trace
+from profiler.power.sampler import Sampler
+from profiler.power.source import PowerSample
+from triton_kernels.errors import TokenmillError
+
+INSTANT, AVERAGE = 186, 185
+NOT_SUPPORTED, NO_PERMISSION, DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND = 3, 4, 9, 12
+
+
+def opened(fake_nvml: Any, **options: Any) -> NvmlPower:
+    source = open_nvml(nvml=fake_nvml, environ={}, **options)
+    assert isinstance(source, NvmlPower)
+    return source
+
+
+def test_nvml_sample_in_si_units(fake_nvml: Any) -> None:
+    fake_nvml.counter_mj = lambda t: 123_456
+    fake_nvml.reasons = 4
+    sample = opened(fake_nvml).sample()
+    assert (sample.counter_j, sample.instant_w, sample.average_w) == (123.456, 500.0, 500.0)
+    assert (sample.sm_hz, sample.temperature_c, sample.event_reasons) == (1.755e9, 54.0, 4)
+
+
+@pytest.mark.parametrize(
+    "code, words",
+    [(LIBRARY_NOT_FOUND, "libnvidia-ml.so was not found"), (DRIVER_NOT_LOADED, "driver is not loaded"), (NO_PERMISSION, "no permission")],
+)
+def test_nvml_that_does_not_start_is_no_power_with_the_reason(fake_nvml: Any, code: int, words: str) -> None:
+    fake_nvml.errors["nvmlInit"] = code
+    source = open_nvml(nvml=fake_nvml, environ={})
+    assert isinstance(source, NoPower)
+    assert words in source.reason
+    assert source.invalid_reasons == ()
+    assert source.sample().counter_j is None
+
+
+@pytest.mark.parametrize(
+    "function, figure",
+    [
+        ("nvmlDeviceGetTotalEnergyConsumption", "counter_j"),
+        ("nvmlDeviceGetClockInfo", "sm_hz"),
+        ("nvmlDeviceGetTemperature", "temperature_c"),
+        ("nvmlDeviceGetCurrentClocksEventReasons", "event_reasons"),
+    ],
+)
+@pytest.mark.parametrize("code, words", [(NOT_SUPPORTED, "not supported"), (NO_PERMISSION, "no permission"), (999, "NVML error 999")])
+def test_a_sensor_that_fails_is_none_with_its_own_reason(fake_nvml: Any, function: str, figure: str, code: int, words: str) -> None:
+    fake_nvml.errors[function] = code
+    source = opened(fake_nvml)
+    sample = source.sample()
+    assert getattr(sample, figure) is None
+    assert words in source.notes[figure]
+    assert sample.instant_w == 500.0  # the others go on
+    before = fake_nvml.calls.count(function)
+    source.sample()
+    # Asking again is pointless where the answer is final, and needed where it was a hiccup.
+    assert fake_nvml.calls.count(function) - before == (1 if code == 999 else 0)
+
+
+def test_power_fields_fail_alone_and_fall_back_to_the_average(fake_nvml: Any) -> None:
+    fake_nvml.field_errors = {INSTANT: NOT_SUPPORTED}
+    source = opened(fake_nvml)
+    sample = source.sample()
+    assert (sample.instant_w, sample.average_w) == (None, 500.0)
+    assert "not supported" in source.notes["instant_w"]
+    fake_nvml.field_errors = {INSTANT: NOT_SUPPORTED, AVERAGE: NOT_SUPPORTED}
+    assert opened(fake_nvml).sample().average_w == 500.0
+    fake_nvml.errors["nvmlDeviceGetPowerUsage"] = NOT_SUPPORTED
+    assert opened(fake_nvml).sample().average_w is None
+
+
+def test_zero_watts_is_not_a_reading(fake_nvml: Any) -> None:
+    fake_nvml.watts = lambda t: 0.0
+    sample = opened(fake_nvml).sample()
+    assert (sample.instant_w, sample.average_w) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "visible, position, uuid",
+    [(None, 1, "GPU-bbbb2222"), ("1", 0, "GPU-bbbb2222"), ("1,0", 1, "GPU-aaaa1111"), ("GPU-bbbb", 0, "GPU-bbbb2222"), ("0,-1,1", 0, "GPU-aaaa1111")],
+)
+def test_cuda_visible_devices(fake_nvml: Any, visible: str | None, position: int, uuid: str) -> None:
+    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    source = open_nvml(nvml=fake_nvml, position=position, environ=environ)
+    assert isinstance(source, NvmlPower)
+    assert source.device.uuid() == uuid
+
+
+@pytest.mark.parametrize("visible", ["", "-1", "0,-1,1"])
+def test_hidden_gpu_has_no_power(fake_nvml: Any, visible: str) -> None:
+    source = open_nvml(nvml=fake_nvml, position=1, environ={"CUDA_VISIBLE_DEVICES": visible})
+    assert isinstance(source, NoPower)
+    assert "CUDA_VISIBLE_DEVICES" in source.reason
+
+
+def test_uuid_wins_over_position(fake_nvml: Any) -> None:
+    assert opened(fake_nvml, uuid="GPU-bbbb2222", position=0).device.uuid() == "GPU-bbbb2222"
+
+
+def test_mig_and_vgpu_are_refused_by_name(fake_nvml: Any) -> None:
+    named = open_nvml(nvml=fake_nvml, environ={"CUDA_VISIBLE_DEVICES": "MIG-1234"})
+    assert named.invalid_reasons == ("mig_instance_unsupported",)
+    fake_nvml.mig = [1, 1]
+    # In a container CUDA may show the instance's UUID, which is no GPU's: the GPU it lies on tells.
+    assert open_nvml(nvml=fake_nvml, uuid="GPU-of-the-instance", environ={}).invalid_reasons == ("mig_instance_unsupported",)
+    fake_nvml.mig, fake_nvml.virtualization = [0, 0], 2
+    assert open_nvml(nvml=fake_nvml, environ={}).invalid_reasons == ("mig_instance_unsupported",)
+    fake_nvml.virtualization = 1  # a whole GPU passed through to a virtual machine
+    assert open_nvml(nvml=fake_nvml, environ={}).invalid_reasons == ()
+
+
+def test_gpus_without_mig_are_not_refused(fake_nvml: Any) -> None:
+    fake_nvml.errors |= {"nvmlDeviceGetMigMode": NOT_SUPPORTED, "nvmlDeviceGetVirtualizationMode": NOT_SUPPORTED}
+    assert opened(fake_nvml).notes == {}
+
+
+def test_lost_gpu_gives_none_and_says_so(fake_nvml: Any) -> None:
+    source = opened(fake_nvml)
+    for function in ("nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetFieldValues", "nvmlDeviceGetPowerUsage", "nvmlDeviceGetClockInfo"):
+        fake_nvml.errors[function] = 15
+    sample = source.sample()
+    assert (sample.counter_j, sample.instant_w, sample.average_w, sample.sm_hz) == (None, None, None, None)
+    assert "fell off the bus" in source.notes["counter_j"]
+
+
+def test_nothing_is_ever_set(fake_nvml: Any) -> None:
+    source = opened(fake_nvml)
+    source.sample()
+    source.state()
+    source.close()
+    assert {name for name in fake_nvml.calls if "Set" in name or "Reset" in name or "Clear" in name} == set()
+    assert fake_nvml.calls[-1] == "nvmlShutdown"
+
+
+def test_state_of_the_gpu(fake_nvml: Any) -> None:
+    fake_nvml.processes = 2
+    state = opened(fake_nvml).state()
+    assert (state.power_limit_w, state.ecc_uncorrected, state.compute_processes, state.temperature_c) == (700.0, 0, 2, 54.0)
+
+
+@pytest.mark.parametrize("watts", [0.0, -5.0, float("nan"), float("inf"), 2e6])
+def test_declared_watts_must_be_watts(watts: float) -> None:
+    with pytest.raises(TokenmillError, match="--watts"):
+        DeclaredPower(watts)
+
+
+def written(path: Path, lines: list[dict[str, Any]]) -> Path:
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+@pytest.mark.parametrize("name", ["trace.jsonl", "trace.jsonl.gz"])
+def test_replay_on_its_own_clock_and_round_again(tmp_path: Path, name: str) -> None:
+    lines = [{"t_s": 100.0 + 0.5 * i, "counter_j": 1000.0 + 50.0 * i, "instant_w": 100.0 + i} for i in range(5)]  # 2 s, 200 J
+    now = [7.0]
+    source = ReplayPower(written(tmp_path / name, lines), clock=lambda: now[0])
+    seen = []
+    for t in (7.0, 7.6, 8.9, 9.1, 11.6):
+        now[0] = t
+        seen.append(source.sample())
+    # 0.0, 0.6, 1.9 s into the trace; then 0.1 s into its second round and 0.6 s into its third, the counter carried on by 200 J each time.
+    assert [s.counter_j for s in seen] == [1000.0, 1050.0, 1150.0, 1200.0, 1450.0]
+    assert [s.instant_w for s in seen] == [100.0, 101.0, 103.0, 100.0, 101.0]
+    assert [s.t_s for s in seen] == [7.0, 7.6, 8.9, 9.1, 11.6]
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("", "holds 0 samples"),
+        ('{"t_s": 1}\n', "holds 1 samples"),
+        ('{"t_s": 1}\nnot json\n', "line 2"),
+        ('{"t_s": 1}\n{"t_s": 1}\n', "does not grow"),
+        ('{"t_s": 1}\n{"t_s": 2, "instant_w": "high"}\n', "instant_w"),
+        ('{"t_s": 1}\n{"t_s": NaN}\n', "t_s"),
+        ('{"t_s": true}\n', "t_s"),
+        ("[1, 2]\n", "line 1"),
+    ],
+)
+def test_bad_traces_get_one_line(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text(text)
+    with pytest.raises(TokenmillError, match=words) as raised:
+        read_trace(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_missing_or_broken_trace_files(tmp_path: Path) -> None:
+    with pytest.raises(TokenmillError, match="cannot be read"):
+        read_trace(tmp_path / "absent.jsonl")
+    broken = tmp_path / "broken.jsonl.gz"
+    broken.write_bytes(b"no gzip")
+    with pytest.raises(TokenmillError, match="cannot be read"):
+        read_trace(broken)
+
+
+class Counting:
+    """A source that counts its samples, and fails at the one asked for."""
+
+    name, kind, sensor_accuracy, notes, invalid_reasons = "counting", "measured", None, {}, ()
+
+    def __init__(self, fail_at: int | None = None) -> None:
+        self.taken, self.fail_at = 0, fail_at
+
+    def sample(self) -> PowerSample:
+        self.taken += 1
+        if self.taken == self.fail_at:
+            raise ValueError("sensor code is broken")
+        return PowerSample(t_s=time.monotonic(), instant_w=float(self.taken))
+
+    def close(self) -> None: ...
+
+
+def test_sampler_brackets_and_only_appends() -> None:
+    source = Counting()
+    sampler = Sampler(source, period_s=(0.005, 0.01))
+    before = time.monotonic()
+    sampler.start()
+    started = time.monotonic()
+    time.sleep(0.2)
+    stopping = time.monotonic()
+    trace = sampler.stop()
+    times = [s.t_s for s in trace.samples]
+    assert before <= times[0] <= started
+    assert times[-1] >= stopping
+    assert times == sorted(times)
+    assert [s.instant_w for s in trace.samples] == [float(i + 1) for i in range(source.taken)]
+    assert len(times) >= 8  # 20 to 40 on an idle machine
+    assert (trace.source, trace.kind) == ("counting", "measured")
+
+
+def test_sampler_waits_for_a_sample_past_a_moment() -> None:
+    sampler = Sampler(Counting(), period_s=(0.01, 0.02))
+    sampler.start()
+    moment = time.monotonic()
+    sampler.wait_past(moment, most_s=5.0)
+    assert sampler.trace().samples[-1].t_s > moment
+    sampler.stop()
+
+
+def test_a_bug_in_a_source_reaches_the_caller() -> None:
+    sampler = Sampler(Counting(fail_at=3), period_s=(0.001, 0.002))
+    sampler.start()
+    sampler.wait_past(time.monotonic() + 60, most_s=0.3)
+    with pytest.raises(ValueError, match="sensor code is broken"):
+        sampler.stop()

@@ -1,0 +1,183 @@
+"""`tokenmill run` as a person runs it: tiny-moe on the CPU, its document, its exit codes, its end at any moment."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from profiler.commands.run import exit_code
+from profiler.conductor import Outcome
+from profiler.record import Run, read_run
+
+ROOT = Path(__file__).parents[2]
+SHORT = ("run", "tiny-moe", "--device", "cpu", "--window", "0.05", "--windows", "2", "--mix", "32/32", "--batch", "1,2")
+
+
+def command(out: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "profiler.cli", *SHORT, "--out", str(out), *options]
+
+
+def finished(out: Path, *options: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(out, *options), cwd=ROOT, capture_output=True, text=True, timeout=120, **kwargs)
+
+
+def wait_for(condition: Any, most_s: float = 60.0) -> None:
+    until = time.monotonic() + most_s
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.02)
+
+
+def committed(out: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in out.glob("*/points.jsonl"))
+
+
+def test_json_document_and_record(tmp_path: Path) -> None:
+    done = finished(tmp_path / "runs", "--watts", "65", "--usd-per-gpu-hour", "0.5", "--json")
+    assert done.returncode in (0, 3), done.stderr  # 3: a machine too noisy for windows of 50 ms
+    document = json.loads(done.stdout)
+    assert set(document) == {"points", "mixes", "run"}
+    assert [(p["phase"], p["batch"], p["context"]) for p in document["points"]] == [("prefill", 1, 32), ("decode", 1, 48), ("decode", 2, 48)]
+    decode = document["points"][2]
+    assert decode["output_tokens_per_s_per_gpu"] == pytest.approx(decode["output_tokens"] / decode["window_s"])
+    assert decode["provenance"]["output_tokens_per_s_per_gpu"] == "measured"
+    assert decode["provenance"]["energy_j_per_output_token"] == "assumed"
+    assert decode["energy_j_per_output_token"] == pytest.approx(65.0 / decode["output_tokens_per_s_per_gpu"])
+    assert decode["ceilings"]["flops_per_s"]["fp32"] > 0
+    mix = document["mixes"][1]
+    prefill_s, decode_s = (32 / document["points"][0]["input_tokens_per_s_per_gpu"], 32 / decode["output_tokens_per_s_per_gpu"])
+    assert mix["usd_per_mtok"]["value"] == pytest.approx((prefill_s + decode_s) * 0.5 / 3600 / 32 * 1e6)
+    assert mix["provenance"]["usd_per_gpu_hour"] == "assumed"
+    run = read_run("last", tmp_path / "runs")
+    assert str(run.path) == document["run"]
+    assert (run.header["status"], run.header["price"]["usd_per_gpu_hour"], run.header["environment"]["device"]) == ("done", 0.5, "cpu")
+    assert run.header["argv"][:2] == ["run", "tiny-moe"]
+    assert len(run.points) == 3
+    assert all(p["plan"] in run.plans for p in run.points)
+
+
+def test_screen_on_stdout_and_replayed_power(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text("".join(json.dumps({"t_s": 0.05 * i, "counter_j": 4.0 * i, "instant_w": 80.0}) + "\n" for i in range(200)))
+    done = finished(tmp_path / "runs", "--power-replay", str(trace), "--phase", "decode")
+    assert done.returncode in (0, 3), done.stderr
+    run = read_run("last", tmp_path / "runs")
+    assert run.run_id in "".join(done.stdout.split())  # a narrow screen wraps the path
+    assert {p["power_source"] for p in run.points} == {"replay"}
+    assert {p["provenance"]["energy_j"] for p in run.points} == {"replayed"}
+    assert all(p["board_w"] == pytest.approx(80.0, rel=0.02) for p in run.points)
+    series = sorted(path.name for path in (run.path / "series").iterdir())
+    assert series == [f"{p['point_id']}.jsonl.gz" for p in run.points]
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (("--batch", "0"), "--batch 0"),
+        (("--precision", "fp9"), "fp9"),
+        (("--price-book", "/nowhere.toml"), "price book"),
+        (("--usd-per-gpu-hour", "-1"), "--usd-per-gpu-hour"),
+        (("--watts", "0"), "--watts"),
+        (("--power-replay", "/nowhere.jsonl"), "cannot be read"),
+        (("--time-budget", "soon"), "--time-budget"),
+        (("--device", "tpu"), "--device"),
+        (("--ep", "8"), "--ep 8"),
+        (("--concurency", "1"), "--concurency"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(tmp_path: Path, options: tuple[str, ...], words: str) -> None:
+    done = finished(tmp_path / "runs", *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = finished(tmp_path / "file" / "runs")
+    assert done.returncode == 2
+    assert "--out" in done.stderr
+
+
+def test_cuda_asked_for_where_there_is_none(tmp_path: Path) -> None:
+    done = finished(tmp_path / "runs", "--device", "cuda", env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
+    assert done.returncode == 2
+    assert "--device cuda" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_budget_too_small_for_anything(tmp_path: Path) -> None:
+    done = finished(tmp_path / "runs", "--time-budget", "0.1s")
+    assert done.returncode == 2
+    assert done.stderr.count("--time-budget") >= 3
+
+
+@pytest.mark.parametrize("signum, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_while_measuring(tmp_path: Path, signum: int, code: int) -> None:
+    out = tmp_path / "runs"
+    process = subprocess.Popen(command(out, "--batch", "1,2,3,4,5,6,7,8"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: committed(out) >= 2)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code, errors
+    assert "finished points are kept" in errors
+    run = read_run("last", out)
+    assert run.header["status"] == "interrupted"
+    assert len(run.points) >= 2
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+@pytest.mark.parametrize("signum, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_while_the_worker_starts(tmp_path: Path, signum: int, code: int) -> None:
+    out = tmp_path / "runs"
+    process = subprocess.Popen(command(out), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: psutil.Process(process.pid).children())
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+
+
+def test_killed_at_random_every_committed_point_is_readable(tmp_path: Path) -> None:
+    """kill -9 of the parent; its worker ends with it."""
+    rng = random.Random(20261122)
+    for attempt in range(3):
+        out = tmp_path / f"runs{attempt}"
+        process = subprocess.Popen(command(out, "--batch", "1,2,3,4,5,6,7,8"), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if attempt:
+            wait_for(lambda out=out: committed(out) >= 1)
+        time.sleep(rng.uniform(0, 1.5))
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.communicate(timeout=10)
+        acknowledged = committed(out)
+        assert psutil.wait_procs(children, timeout=15)[1] == []
+        if acknowledged:
+            run = read_run("last", out)
+            assert len(run.points) == acknowledged
+            assert all(p["plan"] in run.plans for p in run.points if p["status"] == "ok")
+            assert run.header["status"] in ("running", "done")
+
+
+def judged(*points: dict[str, Any], **outcome: list[str]) -> int:
+    return exit_code(Run(path=Path(), header={}, points=list(points), plans={}), Outcome(**outcome))
+
+
+def test_exit_codes() -> None:
+    good, bad, oom = {"status": "ok", "valid": True}, {"status": "ok", "valid": False}, {"status": "oom", "valid": False}
+    assert judged(good, oom) == 0
+    assert judged(good, bad) == 3
+    assert judged(oom) == 2
+    assert judged() == 2
+    assert judged(good, failed=["crash"]) == 1
+    assert judged(good, bad, refused=["fix"]) == 2
