@@ -1,0 +1,52 @@
+"""tokenmill for Python users: `tokenmill.read("runs/...")`, `tokenmill.frame(run)`. `python3 -m tokenmill` is the command line, installed or not.
+
+Names are loaded when first asked for: `import tokenmill` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from profiler.derive import Derived, derive_run
+    from profiler.prices import PricePick, load_price_book, pick_price
+    from profiler.record import Run
+    from profiler.report.frame import frame, read
+    from triton_kernels.errors import TokenmillError
+    from workloads.model_spec import ModelSpec, read_model
+
+# Public name -> the module that defines it.
+_HOME = {
+    "Derived": "profiler.derive",
+    "ModelSpec": "workloads.model_spec",
+    "PricePick": "profiler.prices",
+    "Run": "profiler.record",
+    "TokenmillError": "triton_kernels.errors",
+    "derive_run": "profiler.derive",
+    "frame": "profiler.report.frame",
+    "load_price_book": "profiler.prices",
+    "pick_price": "profiler.prices",
+    "read": "profiler.report.frame",
+    "read_model": "workloads.model_spec",
+}
+
+__all__ = [
+    "Derived", "ModelSpec", "PricePick", "Run", "TokenmillError", "derive_run", "frame", "load_price_book", "pick_price", "read", "read_model",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tokenmill' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if __name__ == "__main__":
+    from profiler.cli import main
+
+    main()
