@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from triton_kernels.operation import StepFacts
@@ -47,11 +48,21 @@ def step_facts(
     return facts, ids_LTJ
 
 
-def draw_inputs(spec: ModelSpec, shape: StepShape, routing: str, rng: np.random.Generator, device: torch.device) -> DrawnInputs:
-    """Random token ids, pages in random order as in a cache that has served for a while, and a routing drawn for every layer."""
-    s, q = shape.batch, shape.query_len
+def draw_block_table(shape: StepShape, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Pages in random order, as in a cache that has served for a while.
+
+    One table for all input sets of a cache: each step then overwrites the same slots before it reads them, and what a set computes never depends on
+    which sets ran before it. Every set reads every page, so rotating tables would keep nothing out of the caches.
+    """
     pages = pages_per_sequence(shape)
-    block_table_SM = rng.permutation(s * pages).reshape(s, pages)
+    return rng.permutation(shape.batch * pages).reshape(shape.batch, pages)
+
+
+def draw_inputs(
+    spec: ModelSpec, shape: StepShape, routing: str, rng: np.random.Generator, device: torch.device, *, block_table_SM: npt.NDArray[np.int64]
+) -> DrawnInputs:
+    """Random token ids and a routing drawn for every layer, over the sequences' pages."""
+    s, q = shape.batch, shape.query_len
     positions_SQ = np.broadcast_to(np.arange(shape.context - q, shape.context), (s, q))
     slots_SQ = np.take_along_axis(block_table_SM, positions_SQ // PAGE_SLOTS, axis=1) * PAGE_SLOTS + positions_SQ % PAGE_SLOTS
     facts, ids_LTJ = step_facts(spec, shape, routing, rng)

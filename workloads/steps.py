@@ -10,7 +10,7 @@ from triton_kernels.operation import StepFacts
 from workloads.checkpoint import CheckpointWeights
 from workloads.decoder import Decoder, Sampling, rotary_table
 from workloads.deployment import Deployment
-from workloads.inputs import DrawnInputs, draw_inputs
+from workloads.inputs import DrawnInputs, draw_block_table, draw_inputs
 from workloads.model_spec import ModelSpec
 from workloads.planning import make_cache, plan_step
 from workloads.routing import ROUTINGS, unknown_routing
@@ -62,7 +62,8 @@ class StepRunner:
         for pages in self.cache.k_LPGBD + self.cache.v_LPGBD:
             pages.normal_(generator=generator)  # a context of random keys and values, never zeros
         rng = np.random.default_rng(seed)
-        self._drawn: list[DrawnInputs] = [draw_inputs(spec, shape, routing, rng, device) for _ in range(INPUT_SETS)]
+        table_SM = draw_block_table(shape, rng)
+        self._drawn: list[DrawnInputs] = [draw_inputs(spec, shape, routing, rng, device, block_table_SM=table_SM) for _ in range(INPUT_SETS)]
         self._graphs: list[torch.cuda.CUDAGraph] = []
         self._outputs: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._facts = [drawn.facts or self._observe(i) for i, drawn in enumerate(self._drawn)]
