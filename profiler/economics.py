@@ -1,6 +1,6 @@
 """Money and power per token: pure formulas, each with its source. Every rate is per GPU of the whole deployment; unknown in, None out.
 
-The two sums everything here rests on (design brief, after NVIDIA's and SemiAnalysis' published usage):
+The two sums everything here rests on (after NVIDIA's and SemiAnalysis' published usage):
     cost per million tokens = GPU-hour price / tokens per GPU-hour x 1e6
     tokens/s per MW         = tokens/s / (watts / 1e6)        = tokens per megajoule
 """
@@ -67,7 +67,7 @@ class PhaseRate:
     """What one phase was measured at, per GPU of the deployment. Prefill: input tokens; decode: output tokens."""
 
     tokens_per_s: float
-    step_low: float | None  # the step time's ci95 as a fraction of its median, e.g. 0.99
+    step_low: float | None  # the step time's ci95 as a fraction of the mean step behind the rate, e.g. 0.99
     step_high: float | None
     joules_per_token: float | None = None
 
@@ -88,7 +88,7 @@ class MixCost:
 def compose(mix: Mix, prefill: PhaseRate, decode: PhaseRate) -> MixCost:
     """A request of `mix` from the two phases measured apart.
 
-    gpu_s = ISL x (1 - cached) / prefill rate + OSL / decode rate (design brief, "Money names its mix"). The ci95 of both step times propagates to first order,
+    gpu_s = ISL x (1 - cached) / prefill rate + OSL / decode rate. The ci95 of both step times propagates to first order,
     as independent errors: each side's deviations add in quadrature (GUM, JCGM 100, 5.1). None if a phase has no interval.
     """
     prefill_s = mix.fresh / prefill.tokens_per_s
@@ -113,8 +113,8 @@ def _interval(total: float, *terms: tuple[float, PhaseRate]) -> tuple[float, flo
     for seconds, rate in terms:
         if rate.step_low is None or rate.step_high is None:
             return None
-        below += (seconds * (1 - rate.step_low)) ** 2
-        above += (seconds * (rate.step_high - 1)) ** 2
+        below += (seconds * max(0.0, 1 - rate.step_low)) ** 2
+        above += (seconds * max(0.0, rate.step_high - 1)) ** 2
     return total - math.sqrt(below), total + math.sqrt(above)
 
 

@@ -83,9 +83,16 @@ def _phase(point: Mapping[str, Any], rate: str, joules: str) -> PhaseRate | None
     if not point.get(rate):
         return None
     step = point.get("step_s") or {}
-    median, interval = step.get("median"), step.get("ci95")
-    low, high = (interval[0] / median, interval[1] / median) if median and interval else (None, None)
+    interval, mean = step.get("ci95"), _mean_step(point) or step.get("median")
+    low, high = (interval[0] / mean, interval[1] / mean) if mean and interval else (None, None)
     return PhaseRate(tokens_per_s=point[rate], step_low=low, step_high=high, joules_per_token=point.get(joules))
+
+
+def _mean_step(point: Mapping[str, Any]) -> float | None:
+    """Seconds per step over all windows: what the rate is made of and what the interval surrounds. The median lies beside it where noise is one-sided."""
+    tokens = (point.get("output_tokens") or 0) + (point.get("input_tokens") or 0)
+    window_s, per_step = point.get("window_s"), point.get("tokens_per_step")
+    return window_s * per_step / tokens if window_s and per_step and tokens else None
 
 
 def _watts(cost: MixCost | None, prefill: Mapping[str, Any] | None, decode: Mapping[str, Any], price: PricePick | None) -> Watts:

@@ -174,6 +174,15 @@ def test_a_mix_of_two_points() -> None:
     assert mix["provenance"]["usd_per_gpu_hour"] == "assumed"
 
 
+def test_the_interval_surrounds_the_mean_that_the_rate_is_made_of() -> None:
+    """One-sided noise: the median step is 7 ms, the mean 7.8125 ms (512 tokens/s), known to +/- 1 %. 1 % of 2 of 2.4 GPU-seconds is 0.02."""
+    skewed = {"median": 0.007, "p10": 0.0069, "p90": 0.012, "ci95": [0.0078125 * 0.99, 0.0078125 * 1.01], "n": 1280}
+    exact = {"median": 0.4, "p10": 0.4, "p90": 0.4, "ci95": [0.4, 0.4], "n": 25}
+    points = prefill(step_s=exact, tokens_per_step=8192), decode(step_s=skewed, tokens_per_step=4)
+    (mix,) = derive(*points, price=pick_price(BOOK, "h200", usd_per_gpu_hour=3.6)).mixes
+    assert mix["usd_per_mtok"]["ci95"] == pytest.approx([2.34375 * 2.38 / 2.4, 2.34375 * 2.42 / 2.4])
+
+
 def test_price_spread_is_apart_from_noise() -> None:
     (mix,) = derive(prefill(), decode(), price=pick_price(BOOK, "h200")).mixes
     value = mix["usd_per_mtok"]["value"]
