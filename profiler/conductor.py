@@ -10,8 +10,9 @@ from typing import Any, Protocol
 from profiler.measure.point_fields import UNMEASURED, point_environment, subject_fields
 from profiler.measure.point_spec import PointSpec
 from profiler.measure.sweep import cannot_fit, point_id
-from profiler.record import SCHEMA_VERSION, Run, RunWriter
+from profiler.record import Run, RunWriter
 from profiler.report.text import plain
+from profiler.schema import SCHEMA_VERSION
 from profiler.worker_process import COMMAND, WorkerLostError, WorkerProcess
 from triton_kernels.errors import TokenmillError
 

@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from profiler.redact import redacted_argv
+from profiler.schema import SCHEMA_VERSION
 from triton_kernels.errors import TokenmillError
 
-SCHEMA_VERSION = 1
 RUN_ID = re.compile(r"[a-z0-9-]{1,64}", re.ASCII)
 PLAN_ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
 MOST_HEADER_BYTES, MOST_PLAN_BYTES, MOST_POINTS_BYTES = 4 << 20, 64 << 20, 256 << 20
@@ -83,6 +83,7 @@ class RunWriter:
             "tokenmill": version,
             "environment": None,
             "price": None,
+            "not_measured": None,  # one line for each point that was skipped or failed, and why; None: the run did not come to its end
             "status": "running",
         }
         path = root / run_id

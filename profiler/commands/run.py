@@ -172,6 +172,7 @@ def _sweep(request: SweepRequest, settings: Settings, conductor: Conductor, disp
         writer.update(environment=environment, price=price.json())
         conductor.measure_ceilings(device)
         outcome = conductor.sweep(specs, writer, budget_s=settings.budget_s)
+        writer.update(not_measured=outcome.lines())
         status = "done"
     except InterruptedRunError:
         status = "interrupted"

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from profiler.derive import Derived
 from profiler.prices import PricePick
 from profiler.record import Run
+from profiler.schema import SCHEMA_VERSION
 
-SCHEMA_VERSION = 1
 _HEADER = ("run_id", "created", "finished", "status", "command", "environment")
 
 

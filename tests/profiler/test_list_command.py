@@ -63,7 +63,7 @@ def test_operations_are_read_without_running_them(tmp_path: Path) -> None:
     assert operations(tmp_path) == [{"name": "a", "meaning": "Adds things up."}]
 
 
-def test_schema_gives_a_meaning_to_every_field_of_the_brief(capsys: Capture) -> None:
+def test_schema_gives_a_meaning_to_every_field(capsys: Capture) -> None:
     found = rows(capsys, "schema")
     assert len(found) == len(FIELDS)
     assert len({(row["where"], row["name"]) for row in found}) == len(found)
@@ -72,6 +72,15 @@ def test_schema_gives_a_meaning_to_every_field_of_the_brief(capsys: Capture) -> 
     assert by_name["point", "energy_j"] == "J"
     assert by_name["derived", "tokens_per_s_per_mw"] == "tokens/s/MW"
     assert by_name["mix", "usd_per_mtok"] == "USD/Mtok"
+
+
+def test_schema_covers_what_is_recorded() -> None:
+    from profiler.measure.point_fields import UNMEASURED, subject_fields
+    from profiler.measure.point_spec import PointSpec
+
+    subject = subject_fields(PointSpec(model="tiny-moe", phase="decode", precision="fp32", kv_cache="fp32", batch=1, context=64), None)
+    recorded = {"schema_version", "run_id", "point_id", "status", "error", *UNMEASURED, *subject}
+    assert recorded == {field.name for field in FIELDS if field.where == "point"}
 
 
 def test_schema_covers_what_deriving_adds() -> None:

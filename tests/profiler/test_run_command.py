@@ -119,6 +119,7 @@ def test_budget_too_small_for_anything(tmp_path: Path) -> None:
     done = finished(tmp_path / "runs", "--time-budget", "0.1s")
     assert done.returncode == 2
     assert done.stderr.count("--time-budget") >= 3
+    assert len(read_run("last", tmp_path / "runs").header["not_measured"]) == 3
 
 
 @pytest.mark.parametrize("signum, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
