@@ -106,6 +106,9 @@ def _kind(error: Exception) -> str:
     text = str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in text or "can't allocate memory" in text:
         return "oom"
+    # Ending the capture of a graph that ran out of memory may itself fail; the first error is the cause.
+    if isinstance(error.__context__, Exception) and _kind(error.__context__) == "oom":
+        return "oom"
     if isinstance(error, RuntimeError) and ("CUDA error" in text or "CUDA driver error" in text or type(error).__name__ == "AcceleratorError"):
         return "cuda"
     return "bug"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[2]
 SPEC = {
@@ -100,6 +101,17 @@ def test_the_parent_s_end_is_the_worker_s_end_in_the_middle_of_a_window(worker: 
     worker.process.stdin.close()
     assert worker.process.wait(timeout=20) == 0
     assert time.monotonic() - began < 10
+
+
+def test_an_error_that_follows_out_of_memory_is_out_of_memory() -> None:
+    """A graph whose capture runs out of memory may fail once more when the capture ends."""
+    from profiler.worker import _kind
+
+    ending = RuntimeError("CUDA error: operation failed due to a previous error during capture")
+    ending.__context__ = torch.OutOfMemoryError("CUDA out of memory")
+    assert _kind(ending) == "oom"
+    assert _kind(RuntimeError("CUDA error: an illegal memory access was encountered")) == "cuda"
+    assert _kind(RuntimeError("shapes differ")) == "bug"
 
 
 def test_what_libraries_print_stays_out_of_the_protocol() -> None:
