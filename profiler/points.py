@@ -10,11 +10,11 @@ from profiler.gpus import GpuSpec
 from profiler.modelled.floor_math import Floor, floor_of_plan, share_of_roofline
 from profiler.prices import PricePick
 
-# Below this share of the best library's speed, or where nobody compared, a headline says that our kernels and not the GPU may be what is slow (design brief).
+# Below this share of the best library's speed, or where nobody compared, a headline says that our kernels and not the GPU may be what is slow.
 TUNED_KERNEL_RATIO = 0.85
 
 # The kind of a power figure by its source, for records whose provenance map does not name it.
-_POWER_KINDS = {"nvml-counter": "measured", "nvml-instant": "measured", "rapl": "measured", "replay": "replayed", "declared": "assumed"}
+_POWER_KINDS = {**dict.fromkeys(("nvml-counter", "nvml-instant", "nvml-average", "rapl"), "measured"), "replay": "replayed", "declared": "assumed"}
 
 
 def derive_point(point: Mapping[str, Any], plan: Mapping[str, Any] | None, gpu: GpuSpec | None, price: PricePick | None = None) -> dict[str, Any]:

@@ -40,7 +40,6 @@ class RandomWeights:
     def __call__(self, name: str, *dims: int, std: float | None) -> torch.Tensor:
         values = torch.empty(dims, dtype=self.dtype, device=self.device)
         mean, spread = (1.0, 0.1) if std is None else (0.0, std)
-        # One slice at a time on the CPU keeps the generator's fp32 scratch small; on a GPU one call fills gigabytes in milliseconds.
         return values.normal_(mean, spread, generator=self._generator)
 
 
