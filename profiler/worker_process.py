@@ -19,6 +19,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = (sys.executable, "-P", "-m", "profiler.worker")  # -P: a torch.py in the user's folder is not imported
 _POLL_S = 0.1
+# OpenMP threads that spin at a barrier while another process holds their core make a CPU step up to twenty times slower; sleeping ones wait for what they need.
+_PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 class WorkerLostError(Exception):
@@ -28,7 +30,6 @@ class WorkerLostError(Exception):
 class InterruptedRunError(Exception):
     """The user asked to stop."""
 
-
 class WorkerProcess:
     """One worker, in its own session: a Ctrl-C at the terminal reaches the parent alone."""
 
@@ -36,7 +37,7 @@ class WorkerProcess:
         self._interrupted = interrupted
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed in stop()
         # An interpreted kernel is never what is to be measured, whatever the shell was last used for.
-        kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+        kept = _PATIENT | {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
         paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
         self._process = subprocess.Popen(
             list(command),
