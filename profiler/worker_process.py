@@ -30,6 +30,7 @@ class WorkerLostError(Exception):
 class InterruptedRunError(Exception):
     """The user asked to stop."""
 
+
 class WorkerProcess:
     """One worker, in its own session: a Ctrl-C at the terminal reaches the parent alone."""
 
