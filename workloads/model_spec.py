@@ -101,7 +101,7 @@ def _spec(config: Config, *, name: str, folder: Path | None) -> ModelSpec:
         tied_embeddings=config.flag("tie_word_embeddings", default=False),
         rope_theta=_rope_theta(config),
         rms_norm_eps=config.number("rms_norm_eps", default=1e-6),
-        max_positions=config.size("max_position_embeddings", most=1 << 30, default=32_768),
+        max_positions=config.size("max_position_embeddings", most=1 << 24, default=32_768),
         folder=folder,
     )
 

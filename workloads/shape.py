@@ -21,6 +21,8 @@ class StepShape:
         for flag, value in (("batch", self.batch), ("context", self.context)):
             if not 1 <= value <= 1 << 24:
                 raise TokenmillError(f"--{flag} {value}: should be from 1 to {1 << 24}")
+        if self.tokens > 1 << 24:
+            raise TokenmillError(f"--batch {self.batch} with --context {self.context}: {self.tokens} new tokens in one step; should be at most {1 << 24}")
 
     @property
     def query_len(self) -> int:

@@ -37,18 +37,21 @@ def floor(
     from workloads.model_spec import read_model
     from workloads.shape import StepShape
 
-    gpus = [gpu_named(key) for key in names(gpu)]
+    gpus = [gpu_named(key) for key in names("--gpu", gpu)]
     rates = parse_ceilings(ceilings) if ceilings else {}
     phases = ["decode", "prefill"] if phase == "both" else [phase]
     if routing == "model":
         raise TokenmillError("--routing model: a floor needs drawn experts; use uniform or balanced")
     spec = read_model(model)
+    contexts = whole_numbers("--context", context)
+    if max(contexts) > spec.max_positions:
+        raise TokenmillError(f"--context {max(contexts)}: more than the {spec.max_positions} positions of {spec.name}")
     rows: list[dict[str, Any]] = []
-    for fmt in names(precision):
+    for fmt in names("--precision", precision):
         deployment = Deployment(precision=fmt, kv_cache=kv_cache, tp=tp, ep=ep, dp=dp)
         for one_phase in phases:
             for size in whole_numbers("--batch", batch):
-                for length in whole_numbers("--context", context):
+                for length in contexts:
                     shape = StepShape(phase=one_phase, batch=size, context=length)
                     request = FloorRequest(spec=spec, deployment=deployment, shape=shape, routing=routing, seed=seed)
                     plan, sizes = plan_of(request)

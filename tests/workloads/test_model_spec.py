@@ -105,6 +105,7 @@ def test_a_huge_file_and_binary_are_refused(tmp_path: Path) -> None:
         ({"hidden_size": -1}, "hidden_size: should be from 1"),
         ({"num_hidden_layers": 0}, "num_hidden_layers: should be from 1"),
         ({"num_hidden_layers": 10**9}, "num_hidden_layers: should be from 1 to 10000"),
+        ({"max_position_embeddings": 10**9}, "max_position_embeddings: should be from 1 to 16777216"),  # the rotary table has a row for each
         ({"vocab_size": 1.5}, "vocab_size: should be a whole number"),
         ({"vocab_size": 10**400}, "vocab_size: should be from 1"),
         ({"num_key_value_heads": 3}, "cannot share"),
