@@ -27,7 +27,7 @@ def derive_point(point: Mapping[str, Any], plan: Mapping[str, Any] | None, gpu: 
     energy = _energy(point)
     floor = _floor(point, plan, gpu)
     watts = point_watts(point, price)
-    mw = per_mw(rates["output_tokens_per_s_per_gpu"], watts)
+    mw = per_mw(rates["output_tokens_per_s_per_gpu"] or None, watts)  # a phase that emits nothing has no such figure, rather than 0
     kinds = _provenance(point, watts, mw)
     derived = {**point, **rates, **energy, **floor, "tokens_per_s_per_mw": mw}
     derived["provenance"] = {name: kind for name, kind in kinds.items() if derived.get(name.split(".")[0]) is not None}

@@ -72,6 +72,7 @@ def test_a_prefill_emits_no_output_tokens() -> None:
     assert point["energy_j_per_total_token"] == pytest.approx(0.05)
     assert point["energy_j_per_output_token"] is None
     assert point["tokens_per_s_per_user"] is None
+    assert set(point["tokens_per_s_per_mw"].values()) == {None}
 
 
 def test_provenance_is_the_weakest_of_the_inputs() -> None:
