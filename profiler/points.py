@@ -43,16 +43,15 @@ def time_kind(point: Mapping[str, Any]) -> str:
 def energy_kind(point: Mapping[str, Any]) -> str:
     """The kind of the point's energy, from its provenance, else from its power source."""
     provenance = point.get("provenance") or {}
-    return provenance.get("energy_j") or provenance.get("board_w") or _POWER_KINDS.get(point.get("power_source") or "none", "assumed")
+    return provenance.get("energy_j") or _POWER_KINDS.get(point.get("power_source") or "none", "assumed")
 
 
 def point_watts(point: Mapping[str, Any], price: PricePick | None) -> Watts:
     """Watts per GPU by boundary. What a sensor gave is the board's; what was declared is the node's."""
-    board_w, gpus = point.get("board_w"), point.get("measured_gpus") or 1
-    each = None if board_w is None else board_w / gpus
-    if point.get("power_source") == "declared":
-        return watts_of(price, node_w=each)
-    return watts_of(price, board_w=each, board_kind=energy_kind(point))
+    board_w, node_w, gpus = point.get("board_w"), point.get("node_w"), point.get("measured_gpus") or 1
+    if node_w is not None:
+        return watts_of(price, node_w=node_w / gpus)
+    return watts_of(price, board_w=None if board_w is None else board_w / gpus, board_kind=energy_kind(point))
 
 
 def _rates(point: Mapping[str, Any]) -> dict[str, float | None]:
@@ -74,9 +73,7 @@ def _rates(point: Mapping[str, Any]) -> dict[str, float | None]:
 
 def _energy(point: Mapping[str, Any]) -> dict[str, float | None]:
     """Joules per token of the whole deployment: the measured GPUs stand for those that were not."""
-    joules, window_s, board_w = point.get("energy_j"), point.get("window_s"), point.get("board_w")
-    if joules is None and board_w is not None and window_s:
-        joules = board_w * window_s
+    joules = point.get("energy_j")
     output, read = point.get("output_tokens"), point.get("input_tokens")
     scale = (point.get("deployment_gpus") or 1) / (point.get("measured_gpus") or 1) / (point.get("dp") or 1)
 

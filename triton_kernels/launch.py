@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from triton_kernels.target import compiling_for
+from triton_kernels.target import chip_compiled_for, compiling_for
 
-_OPTIONS = ("num_warps", "num_stages", "maxnreg", "launch_pdl")
+_OPTIONS = ("num_warps", "num_stages", "maxnreg", "launch_pdl", "enable_fp_fusion")
 _POINTERS = {
     torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.float32: "*fp32", torch.float64: "*fp64",
     torch.int32: "*i32", torch.int64: "*i64", torch.uint8: "*u8", torch.int8: "*i8", torch.bool: "*i1",
@@ -51,6 +51,7 @@ def compiling(arch: int) -> Iterator[dict[Any, Variant]]:
 
 def launch_kernel(kernel: Any, grid: tuple[int, ...], /, *args: Any, **named: Any) -> None:
     """Runs `kernel` over `grid`. Positional arguments are run-time ones, in order; named ones are constexprs or compile options."""
+    named.setdefault("enable_fp_fusion", True)  # multiply-add in one rounding; Triton 3.10 makes it the exception
     variants = _variants.get()
     if variants is None:
         if all(grid):  # an empty grid is an empty result
@@ -82,9 +83,7 @@ def _compile(variants: dict[Any, Variant], kernel: Any, args: tuple[Any, ...], n
         if name not in _OPTIONS:
             signature[name] = "constexpr"
             constexprs[(kernel.arg_names.index(name),)] = value
-    from triton_kernels.target import _compiling_for
-
-    chip = _compiling_for.get()
+    chip = chip_compiled_for()
     assert chip is not None
     readable = tuple((kernel.arg_names[i], v) for (i,), v in constexprs.items())
     key = (kernel.fn.__name__, chip.arch, tuple(signature.items()), str(readable), tuple(attrs), tuple(options.items()))

@@ -40,6 +40,11 @@ def compiling_for(arch: int) -> Iterator[Chip]:
         _compiling_for.reset(token)
 
 
+def chip_compiled_for() -> Chip | None:
+    """The chip of the enclosing `compiling_for`, or None outside."""
+    return _compiling_for.get()
+
+
 @lru_cache
 def _cuda_chip(index: int) -> Chip:
     properties = torch.cuda.get_device_properties(index)

@@ -11,8 +11,8 @@ import torch
 from triton_kernels.operation import StepFacts
 from workloads.decoder import StepInputs
 from workloads.model_spec import ModelSpec
-from workloads.routing import ROUTINGS, draw_experts, rows_per_expert, unknown_routing
-from workloads.shape import StepShape
+from workloads.routing import draw_experts, rows_per_expert
+from workloads.shape import ROUTINGS, StepShape, unknown_routing
 
 PAGE_SLOTS = 64  # tokens per cache page: FlashMLA's and FlashAttention-3's page; vLLM's default of 16 costs more look-ups per tile
 

@@ -5,13 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from triton_kernels.errors import TokenmillError
-
-ROUTINGS = ("uniform", "balanced", "model")
-
-def unknown_routing(routing: str) -> TokenmillError:
-    return TokenmillError(f"unknown routing {routing[:60]!r}; use {', '.join(ROUTINGS)}")
-
+from workloads.shape import unknown_routing
 
 Ids = npt.NDArray[np.int32]
 

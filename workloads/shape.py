@@ -6,6 +6,12 @@ from dataclasses import dataclass
 
 from triton_kernels.errors import TokenmillError
 
+ROUTINGS = ("uniform", "balanced", "model")  # who chooses each token's experts: see workloads.routing
+
+
+def unknown_routing(routing: str) -> TokenmillError:
+    return TokenmillError(f"unknown routing {routing[:60]!r}; use {', '.join(ROUTINGS)}")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepShape:

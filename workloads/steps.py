@@ -13,8 +13,7 @@ from workloads.deployment import Deployment
 from workloads.inputs import DrawnInputs, draw_block_table, draw_inputs
 from workloads.model_spec import ModelSpec
 from workloads.planning import make_cache, plan_step
-from workloads.routing import ROUTINGS, unknown_routing
-from workloads.shape import StepShape
+from workloads.shape import ROUTINGS, StepShape, unknown_routing
 from workloads.weights import RandomWeights, WeightSource
 
 INPUT_SETS = 8  # drawings that replays rotate through, so that no step finds its own experts and rows in the L2 cache

@@ -189,9 +189,10 @@ def _judge(run: _Run, spans: list[Window], energy: PointEnergy, summary: Summary
 def _fields(spec: PointSpec, run: _Run, energy: PointEnergy, summary: Summary, verdict: Verdict) -> dict[str, Any]:
     steps = sum(w.steps for w in run.windows)
     prefill = spec.phase == "prefill"
+    declared = energy.power_source == "declared"
     return {
         "step_s": summary.json(),
-        "windows": [_window_json(i, w, energy) for i, w in enumerate(run.windows)],
+        "windows": [_window_json(i, w, energy, declared) for i, w in enumerate(run.windows)],
         # The token that ends a prefill is counted with the request's output, where decode produces it.
         "output_tokens": 0 if prefill else steps * spec.batch,
         "input_tokens": steps * spec.batch * spec.context if prefill else 0,
@@ -201,8 +202,10 @@ def _fields(spec: PointSpec, run: _Run, energy: PointEnergy, summary: Summary, v
         "energy_j": energy.energy_j,
         "energy_spread_j": energy.spread_j,
         "energy_disagreement": energy.disagreement,
-        "board_w": energy.board_w,
-        "board_w_p99": energy.board_w_p99,
+        # Declared watts are the node's: no sensor saw a board.
+        "board_w": None if declared else energy.board_w,
+        "node_w": energy.board_w if declared else None,
+        "board_w_p99": None if declared else energy.board_w_p99,
         "power_source": energy.power_source,
         "sensor_accuracy": run.trace.sensor_accuracy if energy.energy_j is not None else None,
         "valid": not verdict.invalid_reasons,
@@ -211,7 +214,7 @@ def _fields(spec: PointSpec, run: _Run, energy: PointEnergy, summary: Summary, v
     }
 
 
-def _window_json(i: int, window: TimedWindow, energy: PointEnergy) -> dict[str, Any]:
+def _window_json(i: int, window: TimedWindow, energy: PointEnergy, declared: bool) -> dict[str, Any]:
     energy_j = energy.windows_j[i] if energy.windows_j is not None else None
     duration_s = window.t_end_s - window.t_start_s
     return {
@@ -220,13 +223,13 @@ def _window_json(i: int, window: TimedWindow, energy: PointEnergy) -> dict[str, 
         "t_start_s": window.t_start_s,
         "t_end_s": window.t_end_s,
         "energy_j": energy_j,
-        "board_w": None if energy_j is None else energy_j / duration_s,
+        "board_w": None if energy_j is None or declared else energy_j / duration_s,
     }
 
 
 def _provenance(fields: dict[str, Any], power_kind: str | None) -> dict[str, str]:
     """Where each figure comes from; a figure that is None has no origin."""
     measured = ("step_s", "output_tokens", "input_tokens", "cached_tokens", "window_s")
-    powered = ("energy_j", "board_w", "board_w_p99", "idle_board_w")
+    powered = ("energy_j", "board_w", "board_w_p99", "node_w", "idle_board_w")
     origins = dict.fromkeys(measured, "measured")
     return origins | {name: power_kind for name in powered if power_kind is not None and fields[name] is not None}

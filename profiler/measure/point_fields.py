@@ -20,6 +20,7 @@ UNMEASURED: dict[str, Any] = {
     "energy_disagreement": None,
     "board_w": None,
     "board_w_p99": None,
+    "node_w": None,
     "idle_board_w": None,
     "power_source": "none",
     "sensor_accuracy": None,

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from triton_kernels.errors import TokenmillError
+from workloads.shape import ROUTINGS
 
-ROUTINGS = ("uniform", "balanced", "model")
 KERNELS = ("triton",)
 
 

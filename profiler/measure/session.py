@@ -78,8 +78,9 @@ class Session:
         self._progress("inputs", None, "")
         runner = StepRunner(model, deployment, shape, device, routing=spec.routing, seed=spec.seed, decoder=self._decoder)
         source = self._power(spec, device)
-        measured = measure(runner, spec, source, idle_w=self._idle_w.get(source.name), progress=self._progress)
-        self._idle_w[source.name] = measured.fields["idle_board_w"]
+        told_by = f"{source.name} {spec.power_replay or ''}"
+        measured = measure(runner, spec, source, idle_w=self._idle_w.get(told_by), progress=self._progress)
+        self._idle_w[told_by] = measured.fields["idle_board_w"]
         sizes = runner.sizes
         del runner
         self.release()  # the cache and graphs of this shape; the weights stay

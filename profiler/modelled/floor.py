@@ -53,6 +53,7 @@ def floor_row(request: FloorRequest, plan: dict[str, Any], sizes: Any, gpu: GpuS
     shape, deployment = request.shape, request.deployment
     cache_bytes = sizes.kv_bytes_per_token * shape.context * shape.batch
     floor = floor_of_plan(plan, gpu=gpu, ceilings=ceilings)
+    fits = sizes.weight_bytes + cache_bytes <= USABLE_MEMORY * gpu.memory_bytes
     decode = shape.phase == "decode"
     rate = None if floor.floor_s is None else shape.tokens / floor.floor_s / deployment.gpus
     return {
@@ -73,7 +74,8 @@ def floor_row(request: FloorRequest, plan: dict[str, Any], sizes: Any, gpu: GpuS
         "weight_bytes": sizes.weight_bytes,
         "kv_bytes_per_token": sizes.kv_bytes_per_token,
         "kv_cache_bytes": cache_bytes,
-        "fits": sizes.weight_bytes + cache_bytes <= USABLE_MEMORY * gpu.memory_bytes,
+        "fits": fits,
+        "smallest_deployment_that_fits": {"tp": 1, "ep": 1, "dp": 1} if fits else None,  # of the deployments known here, which are of one GPU
         "ceilings": floor.rates,
         "ceilings_source": floor.rates_source,
         "floor_s": floor.floor_s,

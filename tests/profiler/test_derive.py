@@ -90,7 +90,7 @@ def test_provenance_is_the_weakest_of_the_inputs() -> None:
 
 
 def test_declared_watts_are_the_nodes_and_assumed() -> None:
-    declared = decode(power_source="declared", provenance={"step_s": "measured", "energy_j": "assumed", "board_w": "assumed"})
+    declared = decode(power_source="declared", board_w=None, node_w=768.0, provenance={"step_s": "measured", "energy_j": "assumed"})
     point = derive_point(declared, PLAN, None, pick_price(BOOK, None, pue=1.25))
     assert point["tokens_per_s_per_mw"] == {
         "board": None,

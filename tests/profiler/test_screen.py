@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -136,8 +137,10 @@ def test_out_of_memory_is_a_row_without_figures() -> None:
 
 
 def test_declared_watts_are_the_nodes_and_assumed() -> None:
-    kinds = {"step_s": "measured", "energy_j": "assumed", "board_w": "assumed"}
-    points = [p | {"power_source": "declared", "provenance": kinds} for p in (made.prefill(), made.decode(128, 0.032, 700.0))]
+    kinds = {"step_s": "measured", "energy_j": "assumed", "node_w": "assumed"}
+    points = [
+        p | {"power_source": "declared", "provenance": kinds, "board_w": None, "node_w": p["board_w"]} for p in (made.prefill(), made.decode(128, 0.032, 700.0))
+    ]
     flat = flowing(screen(made.run(*points), made.price()))
     # 2245.6 tok/s at 700 W; facility: x 1.3.
     assert "node 3.21 M (assum), facility 2.47 M (assum, PUE 1.3)" in flat
@@ -155,6 +158,12 @@ def test_decode_alone_has_no_all_in_price() -> None:
 
 def test_an_interrupted_run_says_so() -> None:
     assert "status interrupted: finished points are kept" in flowing(screen(made.run(status="interrupted"), made.price()))
+
+
+def test_a_run_without_a_point_says_so() -> None:
+    flat = flowing(screen(replace(made.run(status="running"), points=[], plans={}), made.price()))
+    assert "status running: not finished, or killed; no point was finished" in flat
+    assert "at context alone" not in flat
 
 
 @pytest.mark.parametrize("field", ["model", "precision", "gpu", "routing", "weights", "reasons"])

@@ -138,7 +138,7 @@ def test_prefill_counts_input_tokens() -> None:
 
 def test_declared_watts_are_assumed() -> None:
     point = measure(Napper(), spec(), DeclaredPower(65.0)).fields
-    assert point["board_w"] == 65.0
+    assert (point["node_w"], point["board_w"]) == (65.0, None)  # what was declared is the node's; no sensor saw a board
     assert point["energy_j"] == pytest.approx(65.0 * point["window_s"])
     assert (point["power_source"], point["provenance"]["energy_j"], point["provenance"]["step_s"]) == ("declared", "assumed", "measured")
     assert point["idle_board_w"] is None

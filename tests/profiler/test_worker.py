@@ -70,7 +70,7 @@ def test_the_whole_protocol(worker: Worker) -> None:
     assert point["kv_bytes_per_token"] == 6144
     assert point["weight_bytes"] == point["params"]["total"] * 4
     assert point["params"]["active_without_embedding"] < point["params"]["active"] < point["params"]["total"]
-    assert (point["power_source"], point["board_w"], point["provenance"]["board_w"]) == ("declared", 65.0, "assumed")
+    assert (point["power_source"], point["node_w"], point["provenance"]["node_w"]) == ("declared", 65.0, "assumed")
     assert {c["op"] for c in result["plan"]["calls"]} >= {"embedding", "attention", "grouped_matmul", "sample"}
     assert len(point["plan"]) == 16
     assert set(point["environment"]) == {"driver", "cuda", "torch", "triton", "python", "git", "power_limit_w", "clocks", "temperature_c"}
@@ -80,7 +80,7 @@ def test_the_whole_protocol(worker: Worker) -> None:
     assert (too_large["status"], too_large["valid"], too_large["step_s"], too_large["batch"]) == ("oom", False, None, 1 << 24)
     assert "memory" in too_large["error"]
     again = worker.ask(do="measure", spec=SPEC)["point"]  # an out-of-memory leaves nothing behind
-    assert (again["status"], again["plan"], again["board_w"]) == ("ok", point["plan"], None)
+    assert (again["status"], again["plan"], again["node_w"]) == ("ok", point["plan"], None)
     worker.send(do="quit")
     assert worker.process.wait(timeout=20) == 0
 

@@ -17,7 +17,7 @@ for op in OPERATIONS.values():
     if op.collective:
         continue
     with compiling(arch) as variants:
-        for dtype in (torch.bfloat16, torch.float32):
+        for dtype in (torch.bfloat16, torch.float16, torch.float32):
             for case in op.cases:
                 arguments = op.inputs(generator=torch.Generator().manual_seed(0), dtype=dtype, **case)
                 op.launch(**{k: v.to("meta") if isinstance(v, torch.Tensor) else v for k, v in arguments.items()})
