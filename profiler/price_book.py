@@ -60,9 +60,11 @@ def load_price_book(path: str | Path | None = None) -> PriceBook:
 
 def _read_book(path: Path, base: PriceBook | None) -> PriceBook:
     try:
-        if path.is_file() and path.stat().st_size > MAX_BOOK_BYTES:
+        with path.open("rb") as file:  # read up to the cap: /dev/zero has no size and no end
+            content = file.read(MAX_BOOK_BYTES + 1)
+        if len(content) > MAX_BOOK_BYTES:
             raise TokenmillError(f"price book {path}: larger than 1 MiB; is it a price book?")
-        text = path.read_text(encoding="utf-8")
+        text = content.decode()
         data = tomllib.loads(text)
     except OSError as error:
         raise TokenmillError(f"price book {path}: {error.strerror or error}") from error

@@ -39,9 +39,13 @@ def floor(
 
     gpus = [gpu_named(key) for key in names("--gpu", gpu)]
     rates = parse_ceilings(ceilings) if ceilings else {}
+    if not 0 <= seed < 1 << 32:
+        raise TokenmillError(f"--seed {seed}: should be from 0 to {(1 << 32) - 1}")
+    if phase not in ("decode", "prefill", "both"):
+        raise TokenmillError(f"--phase {phase[:60]!r}: should be decode, prefill or both")
     phases = ["decode", "prefill"] if phase == "both" else [phase]
-    if routing == "model":
-        raise TokenmillError("--routing model: a floor needs drawn experts; use uniform or balanced")
+    if routing not in ("uniform", "balanced"):
+        raise TokenmillError(f"--routing {routing[:60]!r}: should be uniform or balanced; a floor needs drawn experts")
     spec = read_model(model)
     contexts = whole_numbers("--context", context)
     if max(contexts) > spec.max_positions:

@@ -160,3 +160,8 @@ def test_a_book_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'source = "\xe9"')
     with pytest.raises(TokenmillError, match="not UTF-8"):
         load_price_book(tmp_path / "latin.toml")
+
+
+def test_an_endless_book_is_refused() -> None:
+    with pytest.raises(TokenmillError, match="larger than 1 MiB"):
+        load_price_book("/dev/zero")
