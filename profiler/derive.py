@@ -41,6 +41,15 @@ class Derived:
         return {"points": self.points, "mixes": self.mixes}
 
 
+# What reading a field that is not what it should be raises.
+DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def damaged(run: RunLike, what: str, error: Exception) -> TokenmillError:
+    """A record that cannot be read, said in one line: it may come from anywhere, and its fields may hold anything."""
+    return TokenmillError(f"{run.path}: {what} is damaged ({type(error).__name__}: {str(error)[:100]}); measure it again")
+
+
 def derive_run(run: RunLike, price: PricePick | None) -> Derived:
     """All derived figures of a run at a price; None: at no price, so that every $ is null with the reason.
 
@@ -49,8 +58,8 @@ def derive_run(run: RunLike, price: PricePick | None) -> Derived:
     try:
         points = [derive_point(p, run.plans.get(p.get("plan") or ""), GPUS.get(p.get("gpu_key") or ""), price) for p in run.points]
         return Derived(points=points, mixes=derive_mixes(points, price))
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise TokenmillError(f"{run.path}: a point or plan is damaged ({type(error).__name__}: {str(error)[:100]}); measure it again") from error
+    except DAMAGE as error:
+        raise damaged(run, "a point or plan", error) from error
 
 
 def price_for_run(
@@ -64,12 +73,18 @@ def price_for_run(
     kind: str | None = None,
     utilisation: float = 1.0,
 ) -> PricePick:
-    """The price to read a run at: what is given now, else what was declared when it ran, else the book's for its GPU."""
-    recorded = price_from_json(run.header["price"]) if run.header.get("price") else None
-    declared = recorded is not None and recorded.provenance == "assumed" and kind is None
-    if recorded is not None:
-        usd_per_gpu_hour = recorded.usd_per_gpu_hour if usd_per_gpu_hour is None and declared else usd_per_gpu_hour
-        pue = recorded.pue if pue is None and recorded.pue_provenance == "assumed" else pue
-        watts = recorded.node_w if watts is None else watts
-    gpu_key = next((point["gpu_key"] for point in run.points if point.get("gpu_key")), recorded.gpu_key if recorded else None)
-    return pick_price(book, gpu_key, usd_per_gpu_hour=usd_per_gpu_hour, pue=pue, watts=watts, kw_per_gpu=kw_per_gpu, kind=kind, utilisation=utilisation)
+    """The price to read a run at: what is given now, else what was declared when it ran, else the book's for its GPU.
+
+    Raises TokenmillError when the record's own price is not what it should be.
+    """
+    try:
+        recorded = price_from_json(run.header["price"]) if run.header.get("price") else None
+        declared = recorded is not None and recorded.provenance == "assumed" and kind is None
+        if recorded is not None:
+            usd_per_gpu_hour = recorded.usd_per_gpu_hour if usd_per_gpu_hour is None and declared else usd_per_gpu_hour
+            pue = recorded.pue if pue is None and recorded.pue_provenance == "assumed" else pue
+            watts = recorded.node_w if watts is None else watts
+        gpu_key = next((point["gpu_key"] for point in run.points if point.get("gpu_key")), recorded.gpu_key if recorded else None)
+        return pick_price(book, gpu_key, usd_per_gpu_hour=usd_per_gpu_hour, pue=pue, watts=watts, kw_per_gpu=kw_per_gpu, kind=kind, utilisation=utilisation)
+    except DAMAGE as error:
+        raise damaged(run, "the recorded price", error) from error

@@ -58,13 +58,17 @@ def _derived(refs: list[str], root: Path, price_book: str | None, flags: dict[st
 
 
 def _text(reported: list[tuple[Run, PricePick, Derived]], kind: str) -> str:
+    from profiler.derive import DAMAGE, damaged
     from profiler.report.csv import csv_text
     from profiler.report.frame import flat_rows
     from profiler.report.json_ import json_text
 
-    if kind == "json":
-        return json_text(reported)
-    return csv_text([row for _, _, derived in reported for row in flat_rows(derived)])
+    try:
+        if kind == "json":
+            return json_text(reported)
+        return csv_text([row for _, _, derived in reported for row in flat_rows(derived)])
+    except DAMAGE as error:
+        raise damaged(reported[0][0], "the record", error) from error
 
 
 def _write(path: Path, text: str) -> None:
@@ -78,11 +82,17 @@ def _write(path: Path, text: str) -> None:
 def _show(reported: list[tuple[Run, PricePick, Derived]]) -> None:
     from rich.console import Console
 
+    from profiler.derive import DAMAGE, damaged
     from profiler.report.runs_table import print_runs
     from profiler.report.screen import print_screen
 
     console = Console(highlight=False)
-    if len(reported) == 1:
-        print_screen(reported[0][0], reported[0][1], console)
-    else:
-        print_runs(reported, console)
+    try:
+        if len(reported) == 1:
+            print_screen(reported[0][0], reported[0][1], console)
+        else:
+            print_runs(reported, console)
+    except UnicodeError:  # of the terminal, not of the record
+        raise
+    except DAMAGE as error:
+        raise damaged(reported[0][0], "the record", error) from error

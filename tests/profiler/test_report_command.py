@@ -156,3 +156,24 @@ def test_rows_of_unlike_points_share_their_columns() -> None:
     assert len({tuple(row) for row in rows}) == 1
     assert "step_s" not in rows[0]
     assert rows[2]["step_s.median"] is None
+
+
+@pytest.mark.parametrize(
+    ("header", "point"),
+    [
+        ({"price": "x"}, {}),
+        ({"price": {"usd_per_gpu_hour": "1", "provenance": "assumed"}}, {}),
+        ({"price": {"gpu_key": []}}, {"gpu_key": None}),
+        ({"price": {"includes": 3}}, {}),
+        ({"environment": 3}, {}),
+        ({}, {"params": "x"}),
+        ({}, {"invalid_reasons": [None], "valid": False}),
+        ({}, {"kv_bytes_per_token": []}),
+    ],
+)
+def test_a_damaged_record_is_one_line(tmp_path: Path, header: dict[str, Any], point: dict[str, Any]) -> None:
+    run_id = record(tmp_path, [p | point for p in made.run().points])
+    path = tmp_path / run_id / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | header))
+    with pytest.raises(TokenmillError, match="damaged"):
+        report([run_id], root=tmp_path)
