@@ -149,6 +149,9 @@ def _replace(path: Path, data: bytes) -> None:
     try:
         _write(fd, data)
         os.fsync(fd)
+    except OSError:
+        part.unlink(missing_ok=True)  # on a full disk its room may be what the run's last header needs
+        raise
     finally:
         os.close(fd)
     os.replace(part, path)

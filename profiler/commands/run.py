@@ -199,7 +199,9 @@ def _say(recorded: Recorded, settings: Settings, console: Console) -> int:
     elif run.points:
         print_screen(run, recorded.price, Console())
     if recorded.outcome is None:
-        console.print(f"interrupted: {len(run.points)} finished points are kept in {recorded.path}", highlight=False, soft_wrap=True)
+        count = len(run.points)
+        kept = "no point was finished; the record is" if not count else "1 finished point is kept" if count == 1 else f"{count} finished points are kept"
+        console.print(f"interrupted: {kept} in {recorded.path}", highlight=False, soft_wrap=True, markup=False)
         return DONE
     for line in recorded.outcome.lines():
         console.print(line, highlight=False, soft_wrap=True, markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from profiler.report.numbers import NONE
 from profiler.report.rows import Figures, Row, cheapest, rows_of
 from profiler.report.table import points_table
 from profiler.report.text import printable
+from workloads.catalogue import CATALOGUE
 
 WIDTH = 100
 
@@ -60,7 +62,13 @@ def _head(run: RunLike, points: Sequence[Figures], price: PricePick | None) -> l
         ("ceilings", subject.ceilings(points)),
     ]
     status = str(run.header.get("status") or "")
-    return lines if status in ("done", "") else [("status", f"[red]{printable(status)}[/]: finished points are kept"), *lines]
+    return lines if status in ("done", "") else [("status", f"[red]{printable(status)}[/]: {_of_unfinished(status, points)}"), *lines]
+
+
+def _of_unfinished(status: str, points: Sequence[Figures]) -> str:
+    """What became of a run that did not end well; one that was killed, or still goes on, says "running" for ever."""
+    kept = "finished points are kept" if points else "no point was finished"
+    return f"not finished, or killed; {kept}" if status == "running" else kept
 
 
 def _findings(run: RunLike, rows: Sequence[Row], best: Row | None, price: PricePick | None) -> list[tuple[str, str]]:
@@ -76,11 +84,20 @@ def _findings(run: RunLike, rows: Sequence[Row], best: Row | None, price: PriceP
 
 def _tail(run: RunLike, points: Sequence[Figures], price: PricePick | None) -> list[tuple[str, str]]:
     model = next((str(point["model"]) for point in points if point.get("model")), "MODEL")
-    commands = ("tokenmill report last --csv -", "tokenmill cost last", f"tokenmill floor {model} --gpu h200,gb300")
+    run_ref = _reference(run.path)
+    commands = [f"tokenmill report {run_ref} --csv -", f"tokenmill cost {run_ref}"]
+    commands += [f"tokenmill floor {model} --gpu h200,gb300"] if model in CATALOGUE else []
     return [
         ("not in it", f"[dim]{advice.not_covered(points, price)}[/]"),
         ("record", f"[bold]{printable(_short(run.path))}[/]  [dim]next: {printable(', '.join(commands))}[/]"),
     ]
+
+
+def _reference(path: Path) -> str:
+    """How the commands find this run again: `last` where it is that, else its path."""
+    short = _short(path)
+    newer = short.parent == Path("runs") and any(other.name > short.name for other in short.parent.glob("[0-9]*/"))
+    return "last" if short.parent == Path("runs") and not newer else shlex.quote(str(short))
 
 
 def _short(path: Path) -> Path:

@@ -82,6 +82,8 @@ def mix(points: Sequence[Figures]) -> str:
     """What one request is."""
     names = list(dict.fromkeys(str(p["mix"]) for p in points if p.get("mix")))
     if not names:
+        if not points:
+            return NONE
         contexts = list(dict.fromkeys(f"{p['context']:,}" for p in points if p.get("context")))
         return f"none: decode at context {', '.join(contexts)} alone, so no all-in price (--mix 8k/1k measures one)"
     return "; ".join(_request(name) for name in names)
