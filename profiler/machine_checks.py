@@ -38,7 +38,7 @@ def all_checks(*, out: Path, nvml: Any = None, environ: Mapping[str, str] = os.e
     """Every check in the order they are shown. `nvml`: a module like pynvml; None takes the installed one."""
     checks = [python_check(), torch_check(), triton_check()]
     checks += gpu_checks(nvml=nvml, environ=environ, sleep=sleep)
-    checks += [out_check(out), *vllm_checks(), *interpreter_checks(environ), rapl_check()]
+    checks += [load_check(), out_check(out), *vllm_checks(), *interpreter_checks(environ), rapl_check()]
     return checks
 
 
@@ -172,6 +172,16 @@ def _processes_check(device: NvmlDevice) -> Check:
     if count:
         return Check(name="other processes", status="warn", text=f"{count} compute processes on this GPU", fix="end them: they share its time and its watts")
     return Check(name="other processes", status="ok", text="none")
+
+
+def load_check(load: float | None = None, cores: int | None = None) -> Check:
+    """What else runs on the CPU: it takes time from a CPU's steps, and may hold back a GPU's launches."""
+    load = os.getloadavg()[0] if load is None else load
+    cores = cores or len(os.sched_getaffinity(0))
+    text = f"{load:.1f} over the last minute on {cores} cores"
+    if load > max(0.5, 0.25 * cores):
+        return Check(name="load", status="warn", text=text, fix="free the machine before measuring: other work makes figures slow and noisy")
+    return Check(name="load", status="ok", text=text)
 
 
 def out_check(out: Path) -> Check:

@@ -33,7 +33,8 @@ def print_cost(document: Mapping[str, Any], console: Console | None = None) -> N
     for note in sorted({m["price_note"] for m in document.get("mixes", ()) if m["price_note"]} | {document.get("price_note") or ""} - {""}):
         console.print(f"[yellow]{printable(note)}[/]")
     if price.node_w is not None:
-        console.print(f"[dim]Power: {price.node_w:g} W per GPU at the node (assumed); PUE {'unknown' if price.pue is None else f'{price.pue:g} (assumed)'}.[/]")
+        pue = "unknown" if price.pue is None else f"{price.pue:g} ({printable(price.pue_provenance)})"
+        console.print(f"[dim]Power: {price.node_w:g} W per GPU at the node (assumed); PUE {pue}.[/]")
     why = document.get("why_null") or {}
     if "usd_per_mtok" in why:
         console.print(f"[yellow]No $ per Mtok of a mix: {printable(why['usd_per_mtok'])}.[/]")
@@ -61,7 +62,7 @@ def _given_table(document: Mapping[str, Any]) -> Table:
 
 
 def _mixes_table(mixes: Sequence[Mapping[str, Any]]) -> Table:
-    headings = ("mix", "precision", "batch", "$/Mtok all-in", "input", "output", "J/out token", "tok/s/MW", "provenance")
+    headings = ("mix", "format", "batch", "$ per Mtok out, all-in", "input", "output", "J/token out", "tok/s/MW", "kind")
     rows = []
     for mix in mixes:
         usd, by_class = mix["usd_per_mtok"], mix["usd_per_mtok_by_class"] or {}
@@ -70,17 +71,23 @@ def _mixes_table(mixes: Sequence[Mapping[str, Any]]) -> Table:
         rows.append(
             (
                 mix["mix"],
-                f"{mix['precision']}/{mix['kv_cache']}",
+                mix["precision"] if mix["kv_cache"] == mix["precision"] else f"{mix['precision']}/{mix['kv_cache']} cache",
                 str(mix["batch"]),
                 _money(usd) if usd else f"- ({mix['why_null']})",
                 dollars(by_class.get("input")),
                 dollars(by_class.get("output")),
                 "-" if joules is None else f"{joules:.3g}",
                 f"{quantity(mw[1])} ({mw[0]})" if mw else "-",
-                (mix["provenance"].get("usd_per_mtok") or "-") + ("" if mix["valid"] else ", not valid"),
+                _kind(mix["provenance"]) + ("" if mix["valid"] else " ✗ not valid"),
             )
         )
     return _table(headings, rows)
+
+
+def _kind(provenance: Mapping[str, Any]) -> str:
+    """Of the money: the kind of its time, times the kind of its price."""
+    kinds = [provenance.get(name) for name in ("usd_per_mtok", "usd_per_gpu_hour")]
+    return " × ".join(kind for kind in kinds if kind) or "-"
 
 
 def _money(usd: Mapping[str, Any]) -> str:

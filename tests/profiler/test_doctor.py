@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 
 from profiler import machine_checks
-from profiler.machine_checks import Check, all_checks, interpreter_checks, out_check, python_check, rapl_check, torch_check, triton_check, vllm_checks
+from profiler.machine_checks import (
+    Check,
+    all_checks,
+    interpreter_checks,
+    load_check,
+    out_check,
+    python_check,
+    rapl_check,
+    torch_check,
+    triton_check,
+    vllm_checks,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -117,3 +128,10 @@ def test_command_prints_one_json_document_and_imports_nothing_heavy(tmp_path: Pa
     assert document["ok"] is True
     assert {"python", "torch", "out folder"} <= {c["name"] for c in document["checks"]}
     assert {c["status"] for c in document["checks"]} <= {"ok", "warn", "fail", "info"}
+
+
+def test_load_of_other_work_is_named_before_a_measurement() -> None:
+    busy, quiet = load_check(load=2.3, cores=2), load_check(load=0.3, cores=2)
+    assert (busy.status, quiet.status) == ("warn", "ok")
+    assert busy.text == "2.3 over the last minute on 2 cores"
+    assert "free the machine" in str(busy.fix)
