@@ -9,24 +9,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from profiler.derive import Derived, derive_run
-    from profiler.prices import PricePick, load_price_book, pick_price
-    from profiler.record import Run
+    from profiler.economics.derive import Derived, derive_run
+    from profiler.economics.prices import PricePick, load_price_book, pick_price
+    from profiler.record.store import Run
     from profiler.report.frame import frame, read
     from triton_kernels.errors import TokenmillError
     from workloads.model_spec import ModelSpec, read_model
 
 # Public name -> the module that defines it.
 _HOME = {
-    "Derived": "profiler.derive",
+    "Derived": "profiler.economics.derive",
     "ModelSpec": "workloads.model_spec",
-    "PricePick": "profiler.prices",
-    "Run": "profiler.record",
+    "PricePick": "profiler.economics.prices",
+    "Run": "profiler.record.store",
     "TokenmillError": "triton_kernels.errors",
-    "derive_run": "profiler.derive",
+    "derive_run": "profiler.economics.derive",
     "frame": "profiler.report.frame",
-    "load_price_book": "profiler.prices",
-    "pick_price": "profiler.prices",
+    "load_price_book": "profiler.economics.prices",
+    "pick_price": "profiler.economics.prices",
     "read": "profiler.report.frame",
     "read_model": "workloads.model_spec",
 }

@@ -20,12 +20,12 @@ UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal
 # What every command reads before it knows whether it needs torch, and what must work on a laptop that has none.
 LIGHT = (
     "profiler.cli",
-    "profiler.derive",
-    "profiler.economics",
+    "profiler.economics.derive",
+    "profiler.economics.formulas",
     "profiler.gpus",
     "profiler.measure.point_spec",
-    "profiler.prices",
-    "profiler.record",
+    "profiler.economics.prices",
+    "profiler.record.store",
     "tokenmill",
     "workloads.catalogue",
     "workloads.deployment",

@@ -11,18 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+
+from triton_kernels.add_norm import add_norm
 from triton_kernels.attention import attention
 from triton_kernels.combine import combine
 from triton_kernels.dispatch import dispatch
 from triton_kernels.embedding import embedding
 from triton_kernels.grouped_matmul import grouped_matmul
 from triton_kernels.matmul import matmul
+from triton_kernels.operation import part
 from triton_kernels.rope_kv_write import rope_kv_write
 from triton_kernels.route import route
 from triton_kernels.sample import sample
-
-from triton_kernels.add_norm import add_norm
-from triton_kernels.operation import part
 from workloads.model_spec import ModelSpec
 from workloads.weights import WeightSource
 

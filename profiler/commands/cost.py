@@ -11,8 +11,8 @@ import typer
 from triton_kernels.errors import TokenmillError
 
 if TYPE_CHECKING:
-    from profiler.given import Given
-    from profiler.price_book import PriceBook
+    from profiler.economics.given import Given
+    from profiler.economics.price_book import PriceBook
 
 _GIVEN = "Figures given"
 _PRICE = "Price and power"
@@ -37,8 +37,8 @@ def cost(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """$ per million tokens and tokens/s per MW, of given figures or of a recorded run."""
-    from profiler.given import Given, parse_mix_tokens
-    from profiler.price_book import load_price_book
+    from profiler.economics.given import Given, parse_mix_tokens
+    from profiler.economics.price_book import load_price_book
 
     given = Given(
         tokens_per_s_per_gpu=tokens_per_s_per_gpu,
@@ -68,9 +68,9 @@ def cost(
 
 
 def _of_given(given: Given, book: PriceBook, gpu: str | None, flags: dict[str, Any]) -> dict[str, Any]:
-    from profiler.given import cost_of_given
+    from profiler.economics.given import cost_of_given
+    from profiler.economics.prices import pick_price
     from profiler.gpus import gpu_named
-    from profiler.prices import pick_price
 
     given.check()
     if flags["pue"] is not None and flags["watts"] is None:
@@ -79,9 +79,9 @@ def _of_given(given: Given, book: PriceBook, gpu: str | None, flags: dict[str, A
 
 
 def _of_run(run: str, root: Path, given: Given, book: PriceBook, gpu: str | None, flags: dict[str, Any]) -> dict[str, Any]:
-    from profiler.derive import derive_run, price_for_run
-    from profiler.given import Given
-    from profiler.record import read_run
+    from profiler.economics.derive import derive_run, price_for_run
+    from profiler.economics.given import Given
+    from profiler.record.store import read_run
 
     if given != Given():
         raise TokenmillError(

@@ -14,7 +14,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> int:
     """What this machine can measure, what is in the way, and the fix for each."""
-    from profiler.machine_checks import all_checks
+    from profiler.measure.machine_checks import all_checks
 
     checks = all_checks(out=out)
     failed = any(check.status == "fail" for check in checks)

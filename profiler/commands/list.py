@@ -16,7 +16,7 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """What tokenmill knows: gpus, models, formats, kernels, prices, schema."""
-    from profiler.listing import TABLES
+    from profiler.report.listing_rows import TABLES
 
     if not what:
         raise TokenmillError(f"list what? one of {', '.join(TABLES)}")

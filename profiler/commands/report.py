@@ -10,9 +10,9 @@ import typer
 from triton_kernels.errors import TokenmillError
 
 if TYPE_CHECKING:
-    from profiler.derive import Derived
-    from profiler.prices import PricePick
-    from profiler.record import Run
+    from profiler.economics.derive import Derived
+    from profiler.economics.prices import PricePick
+    from profiler.record.store import Run
 
 _PRICE = "Price"
 
@@ -47,9 +47,9 @@ def report(
 
 
 def _derived(refs: list[str], root: Path, price_book: str | None, flags: dict[str, Any]) -> list[tuple[Run, PricePick, Derived]]:
-    from profiler.derive import derive_run, price_for_run
-    from profiler.price_book import load_price_book
-    from profiler.record import read_run
+    from profiler.economics.derive import derive_run, price_for_run
+    from profiler.economics.price_book import load_price_book
+    from profiler.record.store import read_run
 
     book = load_price_book(price_book)
     runs = [read_run(ref, root) for ref in refs]
@@ -58,7 +58,7 @@ def _derived(refs: list[str], root: Path, price_book: str | None, flags: dict[st
 
 
 def _text(reported: list[tuple[Run, PricePick, Derived]], kind: str) -> str:
-    from profiler.derive import DAMAGE, damaged
+    from profiler.economics.derive import DAMAGE, damaged
     from profiler.report.csv import csv_text
     from profiler.report.frame import flat_rows
     from profiler.report.json_ import json_text
@@ -82,7 +82,7 @@ def _write(path: Path, text: str) -> None:
 def _show(reported: list[tuple[Run, PricePick, Derived]]) -> None:
     from rich.console import Console
 
-    from profiler.derive import DAMAGE, damaged
+    from profiler.economics.derive import DAMAGE, damaged
     from profiler.report.runs_table import print_runs
     from profiler.report.screen import print_screen
 

@@ -18,13 +18,13 @@ from triton_kernels.errors import TokenmillError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from profiler.conductor import Conductor, Outcome
-    from profiler.interruption import Interruption
-    from profiler.measure.sweep import SweepRequest
-    from profiler.price_book import PriceBook
-    from profiler.prices import PricePick
-    from profiler.record import Run
+    from profiler.economics.price_book import PriceBook
+    from profiler.economics.prices import PricePick
+    from profiler.record.store import Run
     from profiler.report.progress import SweepProgress
+    from profiler.sweep.conductor import Conductor, Outcome
+    from profiler.sweep.expand import SweepRequest
+    from profiler.sweep.interruption import Interruption
 
 DONE, FAILED, FOR_THE_USER, NOT_VALID = 0, 1, 2, 3
 
@@ -70,9 +70,9 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress stays on stderr.")] = False,
 ) -> int:
     """Whole prefill and decode steps of a model: tokens/s, joules and dollars per token."""
-    from profiler.interruption import Interruption
-    from profiler.measure.sweep import SweepRequest, parse_budget
-    from profiler.price_book import load_price_book
+    from profiler.economics.price_book import load_price_book
+    from profiler.sweep.expand import SweepRequest, parse_budget
+    from profiler.sweep.interruption import Interruption
 
     with Interruption() as interruption:
         settings = Settings(
@@ -89,9 +89,9 @@ def run(
 
 def _check_early(request: SweepRequest, settings: Settings) -> None:
     """Everything that can be wrong without a GPU is found before anything is started or written."""
-    from profiler.measure.sweep import CPU_DEFAULT, default_for, expand
+    from profiler.economics.prices import pick_price
     from profiler.power.replay import read_trace
-    from profiler.prices import pick_price
+    from profiler.sweep.expand import CPU_DEFAULT, default_for, expand
 
     expand(request, "cpu", CPU_DEFAULT if request.device == "cpu" else default_for("cuda", 0))
     if request.device not in ("auto", "cuda", "cpu"):
@@ -122,9 +122,9 @@ def _measure(request: SweepRequest, settings: Settings, interruption: Interrupti
     """The sweep with its display; then, from the record alone, what it found."""
     from rich.console import Console
 
-    from profiler.conductor import Conductor
     from profiler.report.progress import SweepProgress
-    from profiler.worker_process import InterruptedRunError
+    from profiler.sweep.conductor import Conductor
+    from profiler.sweep.worker_process import InterruptedRunError
 
     console = Console(stderr=True)
     with SweepProgress(console, quiet=settings.as_json) as display:
@@ -151,12 +151,12 @@ class Recorded:
 
 
 def _sweep(request: SweepRequest, settings: Settings, conductor: Conductor, display: SweepProgress, device: str) -> Recorded:
+    from profiler.economics.prices import pick_price
     from profiler.gpus import gpu_for_name
     from profiler.measure.environment import version
-    from profiler.measure.sweep import default_for, expand
-    from profiler.prices import pick_price
-    from profiler.record import RunWriter
-    from profiler.worker_process import InterruptedRunError
+    from profiler.record.store import RunWriter
+    from profiler.sweep.expand import default_for, expand
+    from profiler.sweep.worker_process import InterruptedRunError
     from workloads.model_spec import read_model
 
     environment = conductor.environment or {}
@@ -189,8 +189,8 @@ def _say(recorded: Recorded, settings: Settings, console: Console) -> int:
     """Prints the findings; the exit code they deserve."""
     from rich.console import Console
 
-    from profiler.derive import derive_run
-    from profiler.record import read_run
+    from profiler.economics.derive import derive_run
+    from profiler.record.store import read_run
     from profiler.report.screen import print_screen
 
     run = read_run(recorded.path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from profiler.prices import PricePick
+from profiler.economics.prices import PricePick
 from profiler.report.headline import Phase, Plans, phases
 from profiler.report.numbers import percent, usd
 from profiler.report.rows import Figures, Row, cheapest, ok, priced

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from profiler.economics import BOUNDARIES
-from profiler.prices import price_from_json, price_summary
+from profiler.economics.formulas import BOUNDARIES
+from profiler.economics.prices import price_from_json, price_summary
 from profiler.report.text import dollars, printable, quantity
 
 _MEANING = {

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from profiler.derive import Derived, derive_run, price_for_run
-from profiler.price_book import load_price_book
-from profiler.prices import PricePick
-from profiler.record import Run, read_run
+from profiler.economics.derive import Derived, derive_run, price_for_run
+from profiler.economics.price_book import load_price_book
+from profiler.economics.prices import PricePick
+from profiler.record.store import Run, read_run
 
 if TYPE_CHECKING:
     import pandas as pd

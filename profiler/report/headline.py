@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from profiler.economics import BOUNDARIES, SECONDS_PER_HOUR
+from profiler.economics.formulas import BOUNDARIES, SECONDS_PER_HOUR
+from profiler.economics.points import floor_of_point
+from profiler.economics.prices import PricePick
 from profiler.gpus import GPUS, GpuSpec
 from profiler.modelled.floor_math import Floor
 from profiler.modelled.mix import parse_mix
-from profiler.points import floor_of_point
-from profiler.prices import PricePick
 from profiler.report.kinds import kind_of, price_kind, short
 from profiler.report.numbers import NONE, count, percent, plus_minus, si, usd
 from profiler.report.rows import Figures, Row, cheapest, ok, priced

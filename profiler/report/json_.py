@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from profiler.derive import Derived
-from profiler.prices import PricePick
-from profiler.record import Run
-from profiler.schema import SCHEMA_VERSION
+from profiler.economics.derive import Derived
+from profiler.economics.prices import PricePick
+from profiler.record.schema import SCHEMA_VERSION
+from profiler.record.store import Run
 
 _HEADER = ("run_id", "created", "finished", "status", "command", "environment")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from profiler.prices import PricePick
+from profiler.economics.prices import PricePick
 from profiler.report.rows import Figures, Row, ok
 
 SHORT = {"measured": "meas", "emulated": "emul", "replayed": "repl", "reference": "ref", "modelled": "model", "assumed": "assum"}

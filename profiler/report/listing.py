@@ -10,7 +10,7 @@ from rich.table import Table
 from profiler.report.text import printable
 
 if TYPE_CHECKING:
-    from profiler.listing import Listing
+    from profiler.report.listing_rows import Listing
 
 
 def print_listing(listing: Listing, console: Console | None = None) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-from profiler.derive import derive_run
-from profiler.prices import PricePick
-from profiler.record import Run
+from profiler.economics.derive import derive_run
+from profiler.economics.prices import PricePick
+from profiler.record.store import Run
 from profiler.report.text import dollars, printable, quantity
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from profiler.derive import Derived
+from profiler.economics.derive import Derived
 
 Figures = Mapping[str, Any]
 

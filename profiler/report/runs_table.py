@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from profiler.derive import Derived
-from profiler.prices import PricePick, price_summary
-from profiler.record import Run
+from profiler.economics.derive import Derived
+from profiler.economics.prices import PricePick, price_summary
+from profiler.record.store import Run
 from profiler.report.notes import Notes
 from profiler.report.rows import rows_of
 from profiler.report.screen import differing, legend

@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from profiler.derive import RunLike, derive_run
-from profiler.prices import PricePick
+from profiler.economics.derive import RunLike, derive_run
+from profiler.economics.prices import PricePick
 from profiler.report import advice, headline, subject
 from profiler.report.kinds import LEGEND, short
 from profiler.report.notes import Notes

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from profiler.economics.prices import PricePick, price_summary
 from profiler.gpus import GPUS
 from profiler.modelled.mix import parse_mix
-from profiler.prices import PricePick, price_summary
 from profiler.report.numbers import NONE, percent, si
 from profiler.report.rows import Figures, ok
 from profiler.report.text import printable

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from profiler.prices import PricePick
+from profiler.economics.prices import PricePick
 from profiler.report import kinds
 from profiler.report.kinds import kinds_of
 from profiler.report.notes import Notes

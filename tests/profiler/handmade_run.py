@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from profiler.price_book import load_price_book
-from profiler.prices import PricePick, pick_price
-from profiler.record import Run
+from profiler.economics.price_book import load_price_book
+from profiler.economics.prices import PricePick, pick_price
+from profiler.record.store import Run
 
 RUN_ID = "20261122-153012-qwen3-30b-a3b-ab12"
 CEILINGS = {"bandwidth_bytes_per_s": 4.3e12, "copy_bytes_per_s": 4.0e12, "flops_per_s": {"bf16": 788e12}}

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from profiler.conductor import Conductor, Outcome, Patience
 from profiler.measure.point_spec import PointSpec
-from profiler.measure.sweep import CPU_DEFAULT, GPU_DEFAULTS, SweepRequest, cannot_fit, default_for, expand, parse_budget, point_id
-from profiler.record import Run, RunWriter, read_run
-from profiler.worker_process import InterruptedRunError
+from profiler.record.store import Run, RunWriter, read_run
+from profiler.sweep.conductor import Conductor, Outcome, Patience
+from profiler.sweep.expand import CPU_DEFAULT, GPU_DEFAULTS, SweepRequest, cannot_fit, default_for, expand, parse_budget, point_id
+from profiler.sweep.worker_process import InterruptedRunError
 from triton_kernels.errors import TokenmillError
 
 # Answers environment and ceilings; what it does with a point is decided by the point's batch.

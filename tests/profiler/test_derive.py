@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.derive import Derived, derive_point, derive_run, price_for_run
+from profiler.economics.derive import Derived, derive_point, derive_run, price_for_run
+from profiler.economics.prices import PricePick, load_price_book, pick_price
 from profiler.gpus import GPUS
-from profiler.prices import PricePick, load_price_book, pick_price
 from triton_kernels.errors import TokenmillError
 
 BOOK = load_price_book()

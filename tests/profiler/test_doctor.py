@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from profiler import machine_checks
-from profiler.machine_checks import (
+from profiler.measure import machine_checks
+from profiler.measure.machine_checks import (
     Check,
     all_checks,
     interpreter_checks,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.economics import (
+from profiler.economics.formulas import (
     PhaseRate,
     bill,
     compose,
@@ -18,8 +18,8 @@ from profiler.economics import (
     watts_of,
     weakest,
 )
+from profiler.economics.prices import PricePick, load_price_book, pick_price
 from profiler.modelled.mix import Mix
-from profiler.prices import PricePick, load_price_book, pick_price
 
 MIX = Mix(isl=8192, osl=1024)
 # 8192 / 20480 = 0.4 s of prefill and 1024 / 512 = 2 s of decode; 0.05 and 1.5 J per token.

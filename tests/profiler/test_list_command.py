@@ -6,8 +6,8 @@ import pytest
 
 from profiler.cli import run_command
 from profiler.gpus import GPUS
-from profiler.listing import operations
-from profiler.schema import FIELDS
+from profiler.record.schema import FIELDS
+from profiler.report.listing_rows import operations
 from workloads.catalogue import CATALOGUE
 
 Capture = pytest.CaptureFixture[str]
@@ -84,7 +84,7 @@ def test_schema_covers_what_is_recorded() -> None:
 
 
 def test_schema_covers_what_deriving_adds() -> None:
-    from profiler.points import derive_point
+    from profiler.economics.points import derive_point
 
     derived = {field.name for field in FIELDS if field.where == "derived"}
     assert set(derive_point({}, None, None)) - {"provenance", "warnings"} == derived

@@ -2,8 +2,8 @@ import gzip
 import json
 from pathlib import Path
 
-from profiler.packed import pack_run
-from profiler.record import RunWriter, read_run
+from profiler.record.packed import pack_run
+from profiler.record.store import RunWriter, read_run
 
 PLAN = {"calls": [{"op": "matmul", "part": "head.logits", "count": 1}]}
 

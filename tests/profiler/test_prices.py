@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from profiler.prices import load_price_book, pick_price, price_from_json, price_summary
+from profiler.economics.prices import load_price_book, pick_price, price_from_json, price_summary
 from triton_kernels.errors import TokenmillError
 
 BOOK = load_price_book()

@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler import record
-from profiler.derive import derive_run
-from profiler.prices import price_from_json
-from profiler.record import Run, RunWriter, read_run
-from profiler.redact import redacted, redacted_argv
+from profiler.economics.derive import derive_run
+from profiler.economics.prices import price_from_json
+from profiler.record import store as record
+from profiler.record.redact import redacted, redacted_argv
+from profiler.record.store import Run, RunWriter, read_run
 from triton_kernels.errors import TokenmillError
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden_v1"
@@ -171,7 +171,7 @@ def test_file_size_limit_in_a_real_process(tmp_path: Path) -> None:
     code = textwrap.dedent(f"""
         import resource, signal, sys
         from pathlib import Path
-        from profiler.record import RunWriter
+        from profiler.record.store import RunWriter
         from triton_kernels.errors import TokenmillError
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         writer = RunWriter.create(Path({str(tmp_path)!r}), subject="x", argv=[], version=None)
@@ -193,7 +193,7 @@ def test_file_size_limit_in_a_real_process(tmp_path: Path) -> None:
 def test_killed_at_random_every_committed_point_is_readable(tmp_path: Path) -> None:
     code = textwrap.dedent(f"""
         from pathlib import Path
-        from profiler.record import RunWriter
+        from profiler.record.store import RunWriter
         writer = RunWriter.create(Path({str(tmp_path)!r}), subject="x", argv=[], version=None)
         for i in range(100_000):
             sha = f"{{i % 50:016x}}"

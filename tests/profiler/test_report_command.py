@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 import tokenmill
 from profiler.commands.report import report
-from profiler.record import RunWriter
+from profiler.record.store import RunWriter
 from profiler.report.csv import csv_text
 from profiler.report.frame import flat_rows
 from tests.profiler import handmade_run as made

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from profiler.commands.run import exit_code
-from profiler.conductor import Outcome
-from profiler.record import Run, read_run
+from profiler.record.store import Run, read_run
+from profiler.sweep.conductor import Outcome
 
 ROOT = Path(__file__).parents[2]
 SHORT = ("run", "tiny-moe", "--device", "cpu", "--window", "0.05", "--windows", "2", "--mix", "32/32", "--batch", "1,2")

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from profiler.derive import derive_run
-from profiler.prices import PricePick
-from profiler.record import Run
+from profiler.economics.derive import derive_run
+from profiler.economics.prices import PricePick
+from profiler.record.store import Run
 from profiler.report.headline import levels, phases
 from profiler.report.numbers import count, duration, fixed, percent, plus_minus, si
 from profiler.report.rows import cheapest, rows_of

@@ -25,8 +25,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from profiler.redact import redacted_argv
-from profiler.schema import SCHEMA_VERSION
+from profiler.record.redact import redacted_argv
+from profiler.record.schema import SCHEMA_VERSION
 from triton_kernels.errors import TokenmillError
 
 RUN_ID = re.compile(r"[a-z0-9-]{1,64}", re.ASCII)
@@ -227,7 +227,7 @@ def _find(ref: str, root: Path) -> Path:
 
 
 def _plans(path: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The named plans, each in a file of its own, or all in the plans.json of a packed run (profiler.packed). What is not there is left out."""
+    """The named plans, each in a file of its own, or all in the plans.json of a packed run (profiler.record.packed). What is not there is left out."""
     if (path / "plans.json").exists():
         packed = _object(path / "plans.json", MOST_PLAN_BYTES)
         return {n: packed[n] for n in names if isinstance(packed.get(n), dict)}

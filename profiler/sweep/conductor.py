@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 from profiler.measure.point_fields import UNMEASURED, point_environment, subject_fields
 from profiler.measure.point_spec import PointSpec
-from profiler.measure.sweep import cannot_fit, point_id
-from profiler.record import Run, RunWriter
+from profiler.record.schema import SCHEMA_VERSION
+from profiler.record.store import Run, RunWriter
 from profiler.report.text import plain
-from profiler.schema import SCHEMA_VERSION
-from profiler.worker_process import COMMAND, WorkerLostError, WorkerProcess
+from profiler.sweep.expand import cannot_fit, point_id
+from profiler.sweep.worker_process import COMMAND, WorkerLostError, WorkerProcess
 from triton_kernels.errors import TokenmillError
 
 # Beside the windows of a point: weights of 120 GB take up to 60 s, a first compilation of every kernel a minute or two.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from profiler.price_book import PriceBook, PriceEntry, load_price_book
+from profiler.economics.price_book import PriceBook, PriceEntry, load_price_book
 from triton_kernels.errors import TokenmillError, unknown
 
 __all__ = ["PriceBook", "PricePick", "load_price_book", "pick_price", "price_from_json", "price_summary"]

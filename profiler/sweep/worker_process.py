@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-P", "-m", "profiler.worker")  # -P: a torch.py in the user's folder is not imported
 _POLL_S = 0.1
 # OpenMP threads that spin at a barrier while another process holds their core make a CPU step up to twenty times slower; sleeping ones wait for what they need.

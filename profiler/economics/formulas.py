@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from profiler.economics.prices import PricePick
 from profiler.modelled.mix import Mix
-from profiler.prices import PricePick
 
 SECONDS_PER_HOUR = 3600.0
 BOUNDARIES = ("board", "board_cpu", "node", "facility", "provisioned")

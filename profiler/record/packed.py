@@ -10,7 +10,7 @@ import json
 import shutil
 from pathlib import Path
 
-from profiler.record import Run
+from profiler.record.store import Run
 
 
 def pack_run(run: Run, folder: Path) -> None:

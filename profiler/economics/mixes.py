@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from profiler.economics import (
+from profiler.economics.formulas import (
     MixCost,
     PhaseRate,
     Watts,
@@ -17,8 +17,8 @@ from profiler.economics import (
     watts_of,
     weakest,
 )
+from profiler.economics.prices import PricePick
 from profiler.modelled.mix import Mix, parse_mix
-from profiler.prices import PricePick
 
 # Two points may be parts of one mix only when these agree: the same model in the same formats and deployment, on the same GPU, with the same kernels.
 SAME = ("mix", "model", "weights", "precision", "kv_cache", "tp", "ep", "dp", "span", "routing", "rank", "gpu", "device", "kernels")

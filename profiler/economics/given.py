@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from profiler.economics import bill, gpu_hour_usd, per_mw, usd_per_mtok, watts_of
-from profiler.prices import PricePick, check_positive
+from profiler.economics.formulas import bill, gpu_hour_usd, per_mw, usd_per_mtok, watts_of
+from profiler.economics.prices import PricePick, check_positive
 from triton_kernels.errors import TokenmillError
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from profiler.economics import Watts, per_mw, watts_of, weakest
+from profiler.economics.formulas import Watts, per_mw, watts_of, weakest
+from profiler.economics.prices import PricePick
 from profiler.gpus import GpuSpec
 from profiler.modelled.floor_math import Floor, floor_of_plan, share_of_roofline
-from profiler.prices import PricePick
 
 # Below this share of the best library's speed, or where nobody compared, a headline says that our kernels and not the GPU may be what is slow.
 TUNED_KERNEL_RATIO = 0.85

@@ -13,7 +13,7 @@ from typing import Any
 from profiler.gpus import gpu_named
 from triton_kernels.errors import TokenmillError, unknown
 
-BUILT_IN = Path(__file__).parent / "data" / "prices.toml"
+BUILT_IN = Path(__file__).parent / "prices.toml"
 MAX_BOOK_BYTES = 1 << 20
 INCLUDES = ("capex", "colocation", "energy")
 

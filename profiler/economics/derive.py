@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from profiler.economics.mixes import derive_mixes
+from profiler.economics.points import derive_point
+from profiler.economics.price_book import PriceBook
+from profiler.economics.prices import PricePick, pick_price, price_from_json
 from profiler.gpus import GPUS
-from profiler.mixes import derive_mixes
-from profiler.points import derive_point
-from profiler.price_book import PriceBook
-from profiler.prices import PricePick, pick_price, price_from_json
 from triton_kernels.errors import TokenmillError
 
 __all__ = ["Derived", "RunLike", "derive_point", "derive_run", "price_for_run"]
 
 
 class RunLike(Protocol):
-    """A recorded run, as profiler.record reads it."""
+    """A recorded run, as profiler.record.store reads it."""
 
     @property
     def path(self) -> Path: ...

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import triton_kernels
+from profiler.economics.price_book import PriceKind, load_price_book
 from profiler.gpus import GPUS
-from profiler.price_book import PriceKind, load_price_book
-from profiler.schema import FIELDS
+from profiler.record.schema import FIELDS
 from triton_kernels.formats import FORMATS
 
 Row = dict[str, Any]
