@@ -182,6 +182,8 @@ def _sweep(request: SweepRequest, settings: Settings, conductor: Conductor, disp
                 writer.finish(status)
         else:
             writer.finish(status)
+        if status == "interrupted":
+            writer.discard()  # unless a point is in it
     return Recorded(path=writer.path, price=price, outcome=outcome)
 
 
@@ -193,6 +195,11 @@ def _say(recorded: Recorded, settings: Settings, console: Console) -> int:
     from profiler.record.store import read_run
     from profiler.report.screen import print_screen
 
+    if not recorded.path.exists():
+        if settings.as_json:
+            print(json.dumps({"points": [], "mixes": [], "run": None}))
+        console.print("interrupted before the first point was finished: nothing is recorded", highlight=False, soft_wrap=True)
+        return DONE
     run = read_run(recorded.path)
     if settings.as_json:
         print(json.dumps({**derive_run(run, recorded.price).json(), "run": str(recorded.path)}, allow_nan=False))
@@ -200,7 +207,7 @@ def _say(recorded: Recorded, settings: Settings, console: Console) -> int:
         print_screen(run, recorded.price, Console())
     if recorded.outcome is None:
         count = len(run.points)
-        kept = "no point was finished; the record is" if not count else "1 finished point is kept" if count == 1 else f"{count} finished points are kept"
+        kept = "1 finished point is kept" if count == 1 else f"{count} finished points are kept"
         console.print(f"interrupted: {kept} in {recorded.path}", highlight=False, soft_wrap=True, markup=False)
         return DONE
     for line in recorded.outcome.lines():

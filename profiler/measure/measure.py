@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from profiler.measure.other_load import cpu_times, load_warnings, others_share
 from profiler.measure.point_spec import PointSpec
 from profiler.measure.statistics import Summary, noise_gate, summarise
 from profiler.measure.timing import Iterations, TimedWindow, WarmUp, keep_busy, run_window, warm_up
@@ -66,6 +68,7 @@ class _Run:
     idle: Window | None
     states: tuple[GpuState | None, GpuState | None]
     mismatch: str | None
+    others: float | None  # share of the CPUs that other processes took during the windows
 
 
 def _silent(stage: str, fraction: float | None, note: str, *, step_s: float | None = None) -> None:
@@ -120,7 +123,9 @@ def _observe(runner: Runner, spec: PointSpec, source: PowerSource, *, measure_id
         runner.capture()
         progress("warm-up", None, "")
         warm = _warm_up(runner, spec, sampler)
+        cpu_before = cpu_times()
         windows, done = _windows(runner, spec, warm, progress)
+        others = others_share(cpu_before, cpu_times(), os.cpu_count() or 1)
         if sampler is not None and runner.device.type == "cuda":
             done += keep_busy(runner, done, warm, _TAIL_S)
         if sampler is not None:
@@ -133,7 +138,7 @@ def _observe(runner: Runner, spec: PointSpec, source: PowerSource, *, measure_id
             stopped = sampler.stop()
     after = source.state() if isinstance(source, NvmlPower) else None
     trace = stopped or trace_of(source, (source.sample(),))
-    return _Run(warm=warm, windows=windows, trace=trace, idle=idle, states=(before, after), mismatch=mismatch)
+    return _Run(warm=warm, windows=windows, trace=trace, idle=idle, states=(before, after), mismatch=mismatch, others=others)
 
 
 def _idle_window(runner: Runner, sampler: Sampler, window_s: float) -> Window:
@@ -179,6 +184,8 @@ def _judge(run: _Run, spans: list[Window], energy: PointEnergy, summary: Summary
         spread = "too few steps to tell" if run.warm.spread is None else f"the last steps of the warm-up differ by {run.warm.spread:.1%}"
         # On a CPU other processes come and go; the spread between windows says whether that mattered.
         verdict.add(["not_settled"] if device == "cuda" else [], [f"not_settled: {spread}"])
+    if device == "cpu":  # a GPU's graphs are replayed whatever the CPUs do
+        verdict.add([], load_warnings(run.others))
     verdict.add(*noise_gate(summary, device))
     verdict.add(energy.invalid_reasons, energy.warnings)
     judge_clocks(verdict, run.trace, spans)
