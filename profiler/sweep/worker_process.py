@@ -19,8 +19,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-P", "-m", "profiler.worker")  # -P: a torch.py in the user's folder is not imported
 _POLL_S = 0.1
-# OpenMP threads that spin at a barrier while another process holds their core make a CPU step up to twenty times slower; sleeping ones wait for what they need.
-_PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+# How often a thread of torch's OpenMP (libgomp) looks before it sleeps at a barrier. Its own 300,000 made a step beside one busy process up to 30 times
+# slower (each spinning thread holds the core that the last one needs); 5,000 up to 3 times, for a quarter on an idle machine. Tried on 2 cores, tiny-moe.
+_PATIENT = {"GOMP_SPINCOUNT": "5000"}
 
 
 class WorkerLostError(Exception):
