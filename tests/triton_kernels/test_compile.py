@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -26,9 +27,22 @@ for op in OPERATIONS.values():
 """
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("arch", [90, 100])
-def test_every_variant_compiles(arch: int) -> None:
+ARCHS = (90, 100)
+
+
+@pytest.fixture(scope="module")
+def compilers() -> Iterator[dict[int, subprocess.Popen[str]]]:
+    """One process per architecture, side by side: compiling is most of the suite's time."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    done = subprocess.run([sys.executable, "-c", COMPILE, str(arch)], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    running = {arch: subprocess.Popen([sys.executable, "-c", COMPILE, str(arch)], env=environment, text=True, **pipes) for arch in ARCHS}
+    yield running
+    for process in running.values():
+        process.kill()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("arch", ARCHS)
+def test_every_variant_compiles(arch: int, compilers: dict[int, subprocess.Popen[str]]) -> None:
+    out, errors = compilers[arch].communicate()
+    assert compilers[arch].returncode == 0, out + errors[-3000:]
