@@ -101,17 +101,19 @@ def read_config(path: Path) -> Config:
         values = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as e:
         raise TokenmillError(f"{path}: is nested too deeply to be a config.json") from e
-    except ValueError as e:  # json.JSONDecodeError among them
+    except json.JSONDecodeError as e:
         raise TokenmillError(f"{path}: is not valid JSON ({e})") from e
+    except ValueError as e:  # Python reads whole numbers of up to 4,300 digits
+        raise TokenmillError(f"{path}: holds {e if 'JSON' in str(e) else 'a number of thousands of digits'}") from e
     if not isinstance(values, dict):
         raise TokenmillError(f"{path}: holds {_short(values)}, expected a JSON object")
     return Config(path, values)
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON value")
+    raise ValueError(f"{name}, which is not a JSON value")
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = json.dumps(value)  # as the file spells it: true, null, "2048"
     return text if len(text) <= 60 else text[:57] + "..."

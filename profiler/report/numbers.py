@@ -57,6 +57,7 @@ def percent(share: float | None) -> str:
 def plus_minus(value: float | None, interval: Sequence[float] | None) -> str:
     """A figure and half the width of its interval: (0.5182, [0.506, 0.530]) -> '0.518±0.012'. Without an interval the figure alone.
 
+    An interval as wide as a quarter of the figure is shown by its ends (9.1–44): its halves are not alike, and 18±17 would look like a price near 0.
     The half width has two digits where the first two are 10 to 35, else one (the Particle Data Group's rule), and decides the places of both.
     """
     if value is None:
@@ -66,6 +67,8 @@ def plus_minus(value: float | None, interval: Sequence[float] | None) -> str:
     half = (interval[1] - interval[0]) / 2
     if half <= 0:
         return fixed(value)
+    if half > abs(value) / 4:
+        return f"{fixed(interval[0], 2)}–{fixed(interval[1], 2)}"
     exponent = math.floor(math.log10(half))
     places = min(max((1 if half / 10**exponent < 3.55 else 0) - exponent, 0), 9)
     return f"{value:,.{places}f}±{half:,.{places}f}"

@@ -209,6 +209,7 @@ def test_numbers() -> None:
     assert plus_minus(0.8203, [0.8140, 0.8266]) == "0.820±0.006"
     assert plus_minus(12345.0, [12000.0, 12700.0]) == "12,345±350"
     assert plus_minus(1.5, None) == "1.50"
+    assert plus_minus(18.0, [9.1, 44.0]) == "9.1–44"  # half of it is 17.45, all but the figure itself
     assert plus_minus(1.5, [1.5, 1.5]) == "1.50"
     assert plus_minus(None, None) == "–"
     assert [duration(v) for v in (0.0154, 60, 125, None)] == ["15.4 ms", "1 min", "2 min 5 s", "–"]

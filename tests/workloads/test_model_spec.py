@@ -77,7 +77,9 @@ def test_unknown_names_offer_the_nearest() -> None:
         ('{"a":' * 100_000, "nested too deeply"),
         ('{"model_type": "llama4"}', "'llama4' is not supported"),
         ("{}", "model_type: is missing"),
-        ('{"model_type": 3}', "should be text"),
+        ('{"model_type": 3}', "should be text, got 3"),
+        ('{"hidden_size": ' + "9" * 100_000 + "}", "a number of thousands of digits"),
+        ('{"hidden_size": NaN}', "holds NaN, which is not a JSON value"),
     ],
     ids=lambda v: str(v)[:20],
 )
@@ -100,8 +102,8 @@ def test_a_huge_file_and_binary_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes, says",
     [
-        ({"hidden_size": True}, "hidden_size: should be a whole number, got True"),
-        ({"hidden_size": "2048"}, "hidden_size: should be a whole number, got '2048'"),
+        ({"hidden_size": True}, "hidden_size: should be a whole number, got true"),
+        ({"hidden_size": "2048"}, 'hidden_size: should be a whole number, got "2048"'),
         ({"hidden_size": -1}, "hidden_size: should be from 1"),
         ({"num_hidden_layers": 0}, "num_hidden_layers: should be from 1"),
         ({"num_hidden_layers": 10**9}, "num_hidden_layers: should be from 1 to 10000"),
