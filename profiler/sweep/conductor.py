@@ -16,7 +16,7 @@ from profiler.sweep.expand import cannot_fit, point_id
 from profiler.sweep.worker_process import COMMAND, WorkerLostError, WorkerProcess
 from triton_kernels.errors import TokenmillError
 
-# Beside the windows of a point: weights of 120 GB take up to 60 s, a first compilation of every kernel a minute or two.
+# Beside the windows of a point, until the first one tells: a guess, which a first compilation of every kernel or a very large model exceeds.
 _OVERHEAD_S = {"cuda": 8.0, "cpu": 3.0}
 
 
