@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from triton_kernels.errors import TokenmillError, unknown
 from workloads.catalogue import CATALOGUE
@@ -136,9 +134,3 @@ def _refuse_what_is_missing(config: Config) -> None:
     for kind in config.strings("layer_types"):
         if kind != "full_attention":
             raise config.error("layer_types", f"layers of type {kind[:40]!r} are not supported yet; supported: full_attention")
-
-
-def spec_summary(spec: ModelSpec) -> dict[str, Any]:
-    """The dimensions as plain JSON values, for records and `list models`."""
-    values = {field: getattr(spec, field) for field in ModelSpec.__dataclass_fields__ if field not in ("folder", "moe_layers")}
-    return json.loads(json.dumps(values | {"moe_layers": len(spec.moe_layers)}))  # type: ignore[no-any-return]

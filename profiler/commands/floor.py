@@ -29,10 +29,10 @@ def floor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Sizes, what fits, and the roofline floor of a model's step. Needs no GPU."""
-    from profiler.commands.options import names, whole_numbers
     from profiler.gpus import gpu_named
     from profiler.modelled.floor import FloorRequest, floor_row, plan_of
     from profiler.modelled.floor_math import parse_ceilings
+    from profiler.sweep.comma_lists import names, whole_numbers
     from workloads.deployment import Deployment
     from workloads.model_spec import read_model
     from workloads.shape import StepShape

@@ -11,20 +11,21 @@ from profiler.modelled.floor_math import floor_of_plan
 if TYPE_CHECKING:
     from workloads.deployment import Deployment
     from workloads.model_spec import ModelSpec
+    from workloads.planning import Sizes
     from workloads.shape import StepShape
 
 # Share of a GPU's memory that weights and cache may take; the rest is for activations, graphs and the allocator. Source: vLLM's default gpu_memory_utilization.
 USABLE_MEMORY = 0.9
 
 
-# From so many tokens on every expert of every catalogue model is touched (128 experts, top-8: one is missed once in 10^114 layers), and a floor depends on
+# From so many tokens on every expert of every catalogue model is touched (128 experts, top-8: one is missed once in 10^112 layers), and a floor depends on
 # a draw by its touched experts alone: one layer's draw stands for all.
 TOKENS_THAT_TOUCH_ALL = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
 class FloorRequest:
-    """One step of one model in one deployment; `ceilings` {"bandwidth", lane: FLOP/s} replace the datasheet's figures where given."""
+    """One step of one model in one deployment, and how its routing is drawn."""
 
     spec: ModelSpec
     deployment: Deployment
@@ -33,7 +34,7 @@ class FloorRequest:
     seed: int = 0
 
 
-def plan_of(request: FloorRequest) -> tuple[dict[str, Any], Any]:
+def plan_of(request: FloorRequest) -> tuple[dict[str, Any], Sizes]:
     """The plan as JSON with the work of one drawn step, and the model's sizes. Imports torch."""
     import numpy as np
 
@@ -48,8 +49,11 @@ def plan_of(request: FloorRequest) -> tuple[dict[str, Any], Any]:
     return plan.json([facts]), sizes
 
 
-def floor_row(request: FloorRequest, plan: dict[str, Any], sizes: Any, gpu: GpuSpec, ceilings: dict[str, float]) -> dict[str, Any]:
-    """One row of `floor --json`: sizes, whether it fits, the floor and the rate it allows, by operation."""
+def floor_row(request: FloorRequest, plan: dict[str, Any], sizes: Sizes, gpu: GpuSpec, ceilings: dict[str, float]) -> dict[str, Any]:
+    """One row of `floor --json`: sizes, whether it fits, the floor and the rate it allows, by operation.
+
+    `ceilings` {"bandwidth": bytes/s, lane: FLOP/s} replace the datasheet's figures where given.
+    """
     shape, deployment = request.shape, request.deployment
     cache_bytes = sizes.kv_bytes_per_token * shape.context * shape.batch
     floor = floor_of_plan(plan, gpu=gpu, ceilings=ceilings)

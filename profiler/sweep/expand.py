@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from profiler.measure.point_spec import PointSpec
 from profiler.modelled.mix import parse_mix
+from profiler.sweep.comma_lists import names, whole_numbers
 from triton_kernels.errors import TokenmillError
 from workloads.model_spec import read_model
 
@@ -82,9 +83,9 @@ def expand(request: SweepRequest, device: str, default: Default) -> list[PointSp
         dp=request.dp, routing=request.routing, seed=request.seed, device=device, kernels=request.kernels, windows=request.windows,
         window_s=WINDOW_S[device] if request.window_s is None else request.window_s, watts=request.watts, power_replay=request.power_replay,
     )  # fmt: skip
-    batches = list(default.batches) if request.batch is None else _counts("--batch", request.batch)
-    precisions = [default.precision] if request.precision is None else _items("--precision", request.precision)
-    caches: Sequence[str | None] = [None] if request.kv_cache is None else _items("--kv-cache", request.kv_cache)
+    batches = list(default.batches) if request.batch is None else whole_numbers("--batch", request.batch)
+    precisions = [default.precision] if request.precision is None else names("--precision", request.precision)
+    caches: Sequence[str | None] = [None] if request.kv_cache is None else names("--kv-cache", request.kv_cache)
     points: list[PointSpec] = []
     for precision in precisions:
         for cache in caches:
@@ -106,9 +107,9 @@ def _shapes(request: SweepRequest, default: Default, positions: int, batches: Se
     """Prefill of the whole input alone, decode in the middle of the output: the mean context of a request that is being written."""
     lengths: list[tuple[int, int, str | None]] = []  # prefill tokens, decode context, mix
     if request.context is not None:
-        lengths = [(n, n, None) for n in _counts("--context", request.context)]
+        lengths = [(n, n, None) for n in whole_numbers("--context", request.context)]
     else:
-        for text in _items("--mix", request.mix or default.mix):
+        for text in names("--mix", request.mix or default.mix):
             mix = parse_mix(text)
             if mix.isl + mix.osl > positions:
                 raise TokenmillError(f"--mix {mix.name}: {mix.isl + mix.osl} tokens are more than the model's {positions} positions")
@@ -148,21 +149,3 @@ def parse_budget(text: str | None) -> float | None:
     if match is None or float(match[1]) == 0:
         raise TokenmillError(f"--time-budget {text[:40]!r}: should be a time such as 90s, 8m or 1.5h")
     return float(match[1]) * {"s": 1, None: 1, "m": 60, "h": 3600}[match[2]]
-
-
-def _items(flag: str, text: str) -> list[str]:
-    items = [item.strip() for item in text.split(",") if item.strip()]
-    if not items:
-        raise TokenmillError(f"{flag} {text[:60]!r}: is empty; give a value or a comma list")
-    return items
-
-
-def _counts(flag: str, text: str) -> list[int]:
-    """Whole numbers from a comma list; k is 1024, as in a mix."""
-    counts: list[int] = []
-    for item in _items(flag, text):
-        match = re.fullmatch(r"(\d{1,9})(k?)", item.lower(), re.ASCII)
-        if match is None:
-            raise TokenmillError(f"{flag} {text[:60]!r}: should be whole numbers separated by commas, such as 1,32,128")
-        counts.append(int(match[1]) * (1024 if match[2] else 1))
-    return counts

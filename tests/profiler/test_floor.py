@@ -50,7 +50,7 @@ def test_prefill_is_bound_by_arithmetic() -> None:
         (["qwen3-8b", "--precision", "bf61"], "bf16"),
         (["qwen3-8b", "--batch", "0"], "--batch 0"),
         (["qwen3-8b", "--batch", "one"], "--batch 'one'"),
-        (["qwen3-8b", "--context", "-5"], "--context -5"),
+        (["qwen3-8b", "--context", "-5"], "--context '-5'"),
         (["qwen3-8b", "--tp", "2"], "--tp 2"),
         (["qwen3-8b", "--gpu", ","], "--gpu ',': is empty"),
         (["qwen3-8b", "--precision", " "], "--precision ' ': is empty"),
