@@ -27,6 +27,8 @@ assert all_reduce(mine, 4).tolist() == mine.tolist()  # a group of another size 
 x_GCH = torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]]) * 10**rank  # what is for rank 0, then what is for rank 1
 got = all_to_all(x_GCH, 2).flatten().tolist()
 assert got == ([1.0, 2.0, 10.0, 20.0] if rank == 0 else [3.0, 4.0, 30.0, 40.0]), got
+print("done", flush=True)
+sys.stdin.read()  # neither leaves before both are done: gloo reports a peer that closed its connection early as a failure of one's own
 torch.distributed.destroy_process_group()
 """
 
@@ -34,10 +36,12 @@ torch.distributed.destroy_process_group()
 def test_two_processes_add_up_and_exchange(tmp_path: Path) -> None:
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo"}
     arguments = [sys.executable, "-c", RANK]
-    ranks = [subprocess.Popen([*arguments, str(rank), str(tmp_path / "meeting")], env=environment, stderr=subprocess.PIPE, text=True) for rank in (0, 1)]
-    for process in ranks:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    ranks = [subprocess.Popen([*arguments, str(rank), str(tmp_path / "meeting")], env=environment, text=True, **pipes) for rank in (0, 1)]
+    said = [process.stdout.readline() for process in ranks if process.stdout is not None]  # "" from one that failed
+    errors = [process.communicate(timeout=120)[1] for process in ranks]  # closes their stdin
+    assert [process.returncode for process in ranks] == [0, 0], errors
+    assert said == ["done\n", "done\n"]
 
 
 def test_an_emulated_rank_gets_a_copy_of_its_own() -> None:
