@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from profiler.record.store import Run
     from profiler.report.frame import frame, read
     from triton_kernels.errors import TokenmillError
-    from workloads.model_spec import ModelSpec, read_model
+    from workloads.model_spec import ModelSpec
+    from workloads.read_model import read_model
 
 # Public name -> the module that defines it.
 _HOME = {
@@ -28,7 +29,7 @@ _HOME = {
     "load_price_book": "profiler.economics.prices",
     "pick_price": "profiler.economics.prices",
     "read": "profiler.report.frame",
-    "read_model": "workloads.model_spec",
+    "read_model": "workloads.read_model",
 }
 
 __all__ = [

@@ -37,6 +37,7 @@ class GpuSpec:
     flops_per_s: Mapping[str, float]  # by lane: bf16, fp8, fp4 tensor cores; fp32 CUDA cores
     tdp_w: float
     nvlink_bytes_per_s: float | None  # one way, per GPU; None: no NVLink
+    nvlink_domain: int  # GPUs that NVLink joins: 8 on an HGX board, 72 in an NVL72 rack; 1: none
     sources: Mapping[str, str]  # figure -> where it comes from
     notes: tuple[str, ...] = ()  # where two sources disagree, both
 
@@ -56,6 +57,7 @@ GPUS: dict[str, GpuSpec] = {
             flops_per_s={"bf16": 312e12, "fp32": 19.5e12},
             tdp_w=400.0,
             nvlink_bytes_per_s=300e9,
+            nvlink_domain=8,
             sources={
                 "memory_bytes": SMI,
                 "bandwidth_bytes_per_s": f"{A100_SHEET}; {AIC}",
@@ -78,6 +80,7 @@ GPUS: dict[str, GpuSpec] = {
             flops_per_s={"bf16": 989e12, "fp8": 1979e12, "fp32": 67e12},
             tdp_w=700.0,
             nvlink_bytes_per_s=450e9,
+            nvlink_domain=8,
             sources={
                 "memory_bytes": SMI,
                 "bandwidth_bytes_per_s": f"{H100_SHEET}; {AIC}; {IX}",
@@ -100,6 +103,7 @@ GPUS: dict[str, GpuSpec] = {
             flops_per_s={"bf16": 989e12, "fp8": 1979e12, "fp32": 67e12},
             tdp_w=700.0,
             nvlink_bytes_per_s=450e9,
+            nvlink_domain=8,
             sources={
                 "memory_bytes": SMI,
                 "bandwidth_bytes_per_s": f"{H200_SHEET}; {AIC}; {IX}",
@@ -122,6 +126,7 @@ GPUS: dict[str, GpuSpec] = {
             flops_per_s={"bf16": 2250e12, "fp8": 4500e12, "fp4": 9000e12, "fp32": 75e12},
             tdp_w=1000.0,
             nvlink_bytes_per_s=900e9,
+            nvlink_domain=8,
             sources={
                 "memory_bytes": SMI,
                 "bandwidth_bytes_per_s": f"{BLACKWELL_SHEET}; {AIC}",
@@ -146,6 +151,7 @@ GPUS: dict[str, GpuSpec] = {
             flops_per_s={"bf16": 2250e12, "fp8": 4500e12, "fp4": 14_000e12, "fp32": 75e12},
             tdp_w=1100.0,
             nvlink_bytes_per_s=900e9,
+            nvlink_domain=8,
             sources={
                 "memory_bytes": f"{SMI}, in {AIC}",
                 "bandwidth_bytes_per_s": AIC,
@@ -174,6 +180,7 @@ GPUS: dict[str, GpuSpec] = {
             flops_per_s={"bf16": 2500e12, "fp8": 5000e12, "fp4": 10_000e12, "fp32": 80e12},
             tdp_w=1200.0,
             nvlink_bytes_per_s=900e9,
+            nvlink_domain=72,
             sources={
                 "memory_bytes": f"{SMI}, in {IX}",
                 "bandwidth_bytes_per_s": f"{BLACKWELL_SHEET}; {AIC}; {IX}",
@@ -184,7 +191,6 @@ GPUS: dict[str, GpuSpec] = {
                 "tdp_w": f"{BLACKWELL_SHEET}; {AIC}",
                 "nvlink_bytes_per_s": f"{AIC}; {IX}",
             },
-            notes=("NVLink domain of 72 GPUs",),
         ),
         GpuSpec(
             key="gb300",
@@ -198,6 +204,7 @@ GPUS: dict[str, GpuSpec] = {
             flops_per_s={"bf16": 2500e12, "fp8": 5000e12, "fp4": 15_000e12, "fp32": 80e12},
             tdp_w=1400.0,
             nvlink_bytes_per_s=900e9,
+            nvlink_domain=72,
             sources={
                 "memory_bytes": f"{SMI}, in {AIC}",
                 "bandwidth_bytes_per_s": f"{AIC}; {IX}",
@@ -208,7 +215,7 @@ GPUS: dict[str, GpuSpec] = {
                 "tdp_w": f"{ULTRA_SHEET}; {AIC}",
                 "nvlink_bytes_per_s": f"{AIC}; {IX}",
             },
-            notes=("NVLink domain of 72 GPUs", "INT8 was cut to 165 TOPS: it is no stand-in for FP8"),
+            notes=("INT8 was cut to 165 TOPS: it is no stand-in for FP8",),
         ),
         GpuSpec(
             key="rtx_pro_6000",
@@ -222,6 +229,7 @@ GPUS: dict[str, GpuSpec] = {
             flops_per_s={"bf16": 468e12, "fp8": 936e12, "fp4": 1871e12, "fp32": 120e12},
             tdp_w=600.0,
             nvlink_bytes_per_s=None,
+            nvlink_domain=1,
             sources={
                 "memory_bytes": SMI,
                 "bandwidth_bytes_per_s": RTX_SHEET,

@@ -30,6 +30,7 @@ LIGHT = (
     "workloads.catalogue",
     "workloads.deployment",
     "workloads.model_spec",
+    "workloads.read_model",
     "workloads.shape",
 )
 

@@ -1,4 +1,4 @@
-"""Sum over the ranks of a tensor-parallel group.
+"""Sum over the ranks of a group.
 
 Shapes: T tokens, H hidden.
 """
@@ -9,28 +9,23 @@ from typing import Any
 
 import torch
 
+from triton_kernels.groups import process_group
 from triton_kernels.operation import OpCall, Operation, StepFacts, Work
 
 
-def connected(group_size: int) -> bool:
-    """Whether torch.distributed runs with `group_size` ranks, more than one. If not, this process is one emulated rank of such a group."""
-    assert group_size >= 1, group_size
-    distributed = torch.distributed
-    return group_size > 1 and distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() == group_size
+def reference(x_TH: torch.Tensor, group: str, group_size: int) -> torch.Tensor:
+    """The sum of every rank's x_TH, over the group registered under its name (NCCL on GPUs, gloo on CPUs).
 
-
-def reference(x_TH: torch.Tensor, group_size: int) -> torch.Tensor:
-    """The sum of every rank's x_TH, over torch.distributed's default group (NCCL on GPUs, gloo on CPUs) when it has group_size ranks.
-
-    Otherwise a copy of this rank's x_TH: no other rank exists, nothing crosses a link, and no other rank's numbers are made up.
+    Without one, a copy of this rank's x_TH: no other rank exists, nothing crosses a link, and no other rank's numbers are made up.
     """
     y_TH = x_TH.clone(memory_format=torch.contiguous_format)
-    if connected(group_size):
-        torch.distributed.all_reduce(y_TH)
+    ranks = process_group(group, group_size)
+    if ranks is not None:
+        torch.distributed.all_reduce(y_TH, group=ranks)
     return y_TH
 
 
-def fake(x_TH: torch.Tensor, group_size: int) -> torch.Tensor:
+def fake(x_TH: torch.Tensor, group: str, group_size: int) -> torch.Tensor:
     return torch.empty_like(x_TH, memory_format=torch.contiguous_format)
 
 
@@ -41,7 +36,7 @@ def work(call: OpCall, facts: StepFacts) -> Work:
 
 
 def inputs(*, generator: torch.Generator, dtype: torch.dtype, tokens: int, hidden: int) -> dict[str, Any]:
-    return {"x_TH": torch.randn(tokens, hidden, generator=generator).to(dtype), "group_size": 1}
+    return {"x_TH": torch.randn(tokens, hidden, generator=generator).to(dtype), "group": "tp", "group_size": 1}
 
 
 all_reduce = Operation(

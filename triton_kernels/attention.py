@@ -1,4 +1,4 @@
-"""Causal attention over a paged key/value cache: prefill, chunks, decode and several tokens per sequence in one kernel.
+"""Causal attention over a paged key/value cache, with or without a window and sinks: prefill, chunks, decode and several tokens per sequence in one kernel.
 
 Shapes: T tokens, S sequences, A query heads, G key/value heads, D head dim, P pages, B slots per page, M pages per sequence.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from triton_kernels.launch import launch_kernel
-from triton_kernels.operation import OpCall, Operation, StepFacts, Work
+from triton_kernels.operation import OpCall, Operation, StepFacts, Work, wide
 from triton_kernels.target import Chip, chip_of
 from triton_kernels.tiles import family
 
@@ -55,15 +55,19 @@ def reference(
     block_table_SM: torch.Tensor,
     query_start_S1: torch.Tensor,
     context_len_S: torch.Tensor,
+    sinks_A: torch.Tensor | None,
     scale: float,
     max_query_len: int,
+    window: int,
 ) -> torch.Tensor:
     """o_TAD = softmax(scale q k^T) v, per sequence and head; query head a reads key/value head a // (A / G).
 
     Sequence s owns tokens query_start_S1[s] .. query_start_S1[s + 1] (int32; q of them, 0 allowed; the last entry is T) and context_len_S[s] positions
-    (int32; c >= q of them, this step's tokens included); its query i sees positions 0 .. c - q + i. Position j lies in page block_table_SM[s, j // B],
-    slot j % B (B: a power of two from 16); entries and slots that no position uses are never read. scale > 0; max_query_len: the largest q or more.
-    Source: FlashAttention-2, arXiv 2307.08691; pages as in vLLM, arXiv 2309.06180.
+    (int32; c >= q of them, this step's tokens included); its query i sees positions 0 .. c - q + i, the last `window` of them where that is above 0.
+    sinks_A: a logit
+    of each query head (unscaled) that joins the softmax's denominator and has no value. Position j lies in page block_table_SM[s, j // B],
+    slot j % B (B: a power of two from 16); entries and slots that no query sees are never read. scale > 0; max_query_len: the largest q or more.
+    Source: FlashAttention-2, arXiv 2307.08691; pages as in vLLM, arXiv 2309.06180; sinks as in gpt-oss, arXiv 2508.10925.
     """
     _, kv_heads, page_size, dim = k_cache_PGBD.shape
     group = q_TAD.shape[1] // kv_heads
@@ -74,13 +78,35 @@ def reference(
         tokens = last - first
         if tokens == 0:
             continue
-        pages = block_table_SM[s, : -(-context // page_size)].long()
+        low = max(0, context - tokens + 1 - window) if window else 0  # the first position that any query sees
+        skipped = low // page_size * page_size
+        pages = block_table_SM[s, low // page_size : -(-context // page_size)].long()
         q = q_TAD[first:last].view(tokens, kv_heads, group, dim).permute(1, 2, 0, 3)
-        k, v = (cache[pages].transpose(0, 1).reshape(kv_heads, 1, -1, dim)[:, :, :context].expand(-1, group, -1, -1) for cache in (k_cache_PGBD, v_cache_PGBD))
-        seen = None if tokens == 1 else torch.ones(tokens, context, dtype=torch.bool, device=q.device).tril(context - tokens)
-        o = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=scale)
+        k, v = (
+            cache[pages].transpose(0, 1).reshape(kv_heads, 1, -1, dim)[:, :, low - skipped : context - skipped].expand(-1, group, -1, -1)
+            for cache in (k_cache_PGBD, v_cache_PGBD)
+        )
+        seen = None if tokens == 1 else _seen(tokens, context, window, q.device)[:, low:]
+        if sinks_A is None:
+            o = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=scale)
+        else:
+            o = _attend_with_sinks(q, k, v, seen, wide(sinks_A).view(kv_heads, group, 1, 1), scale)
         o_TAD[first:last] = o.permute(2, 0, 1, 3).reshape(tokens, -1, dim)
     return o_TAD
+
+
+def _seen(tokens: int, context: int, window: int, device: torch.device) -> torch.Tensor:
+    """Which of `context` positions each of the last `tokens` sees."""
+    seen = torch.ones(tokens, context, dtype=torch.bool, device=device).tril(context - tokens)
+    return seen.triu(context - tokens + 1 - window) if window else seen
+
+
+def _attend_with_sinks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, seen: torch.Tensor | None, sinks: torch.Tensor, scale: float) -> torch.Tensor:
+    scores = wide(q) @ wide(k).transpose(-1, -2) * scale
+    if seen is not None:
+        scores = scores.masked_fill(~seen, float("-inf"))
+    weights = torch.cat((scores, sinks.expand(*scores.shape[:-1], 1)), -1).softmax(-1)[..., :-1]
+    return (weights @ wide(v)).to(q.dtype)
 
 
 def fake(
@@ -90,8 +116,10 @@ def fake(
     block_table_SM: torch.Tensor,
     query_start_S1: torch.Tensor,
     context_len_S: torch.Tensor,
+    sinks_A: torch.Tensor | None,
     scale: float,
     max_query_len: int,
+    window: int,
 ) -> torch.Tensor:
     return torch.empty_like(q_TAD, memory_format=torch.contiguous_format)
 
@@ -124,8 +152,10 @@ def launch(
     block_table_SM: torch.Tensor,
     query_start_S1: torch.Tensor,
     context_len_S: torch.Tensor,
+    sinks_A: torch.Tensor | None,
     scale: float,
     max_query_len: int,
+    window: int,
 ) -> torch.Tensor:
     from triton_kernels._jit.attention import attention_combine_kernel, attention_kernel
 
@@ -134,6 +164,8 @@ def launch(
     sequences, table_width = block_table_SM.shape
     _check(q_TAD, k_cache_PGBD, v_cache_PGBD, block_table_SM, query_start_S1, context_len_S)
     assert scale > 0, scale
+    assert window >= 0, window
+    assert sinks_A is None or (sinks_A.shape == (heads,) and sinks_A.is_contiguous()), (sinks_A.shape, heads)
     o_TAD = torch.empty_like(q_TAD)
     if tokens == 0:
         return o_TAD
@@ -143,7 +175,10 @@ def launch(
     # Tiles for the longest sequence in every one, or, where lengths differ so much that most would be empty, packed and found by search.
     tiles_each, packed = -(-rows // tile.rows), tokens * group // tile.rows + sequences
     tiles = min(sequences * tiles_each, packed)
-    splits = splits_for(rows <= DECODE_ROWS, tile.kv, chip, tiles * kv_heads, table_width * page_size)
+    longest = table_width * page_size
+    if window:  # what a tile's rows see, and the rest of its first step
+        longest = min(longest, window + min(max_query_len, -(-tile.rows // group)) + tile.kv)
+    splits = splits_for(rows <= DECODE_ROWS, tile.kv, chip, tiles * kv_heads, longest)
     out, lse = o_TAD, None
     if splits > 1:
         out = q_TAD.new_empty(tokens * heads, splits, dim, dtype=torch.float32)
@@ -152,17 +187,17 @@ def launch(
     heads_together = next(h for h in range(kv_heads, 0, -1) if kv_heads % h == 0 and (h == 1 or h * head_bytes <= L2_BYTES))
     launch_kernel(
         attention_kernel, (tiles * kv_heads * splits,),
-        q_TAD, k_cache_PGBD, v_cache_PGBD, block_table_SM, query_start_S1, context_len_S, out, lse,
+        q_TAD, k_cache_PGBD, v_cache_PGBD, block_table_SM, query_start_S1, context_len_S, sinks_A, out, lse,
         sequences, table_width, kv_heads, tiles, tiles_each, heads_together, splits, scale * math.log2(math.e),
         GROUP=group, DIM=dim, PAGE=page_size, ROWS=tile.rows, KV=tile.kv, BLOCK_D=block_d,
-        SEARCH=tiles < sequences * tiles_each, DIAGONAL_APART=rows > DECODE_ROWS,
+        SEARCH=tiles < sequences * tiles_each, DIAGONAL_APART=rows > DECODE_ROWS and not window, WINDOW=window,
         num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
     if splits > 1:
         padded = 1 << (splits - 1).bit_length()
         chunk = min(padded, 16)
         launch_kernel(
-            attention_combine_kernel, (tokens * heads,), out, lse, o_TAD, splits,
+            attention_combine_kernel, (tokens * heads,), out, lse, sinks_A, o_TAD, splits, heads,
             DIM=dim, BLOCK_D=block_d, SPLITS=padded, CHUNK=chunk, num_warps=4 if chunk * block_d > 1024 else 1,
         )  # fmt: skip
     return o_TAD
@@ -194,20 +229,32 @@ def _check(
 
 
 def work(call: OpCall, facts: StepFacts) -> Work:
-    """4 D flops for each query head and position it sees; reads q, and each sequence's live keys, values and table entries once; writes o."""
+    """4 D flops for each query head and position it sees;
+    reads q, sinks, and once each the keys, values and table entries that a sequence's queries see; writes o."""
     heads, dim = call.dims("q_TAD")[1:]
     kv_heads, page_size = call.dims("k_cache_PGBD")[1:3]
     live = [(q, c) for q, c in zip(facts.query_len_S, facts.context_len_S, strict=True) if q > 0]
-    pairs = sum(q * (c - q) + q * (q + 1) // 2 for q, c in live)
+    window = int(call.attr("window"))
+    pairs = sum(_pairs(q, c, window) for q, c in live)
+    seen = [min(c, q + window - 1) if window else c for q, c in live]
     kv_bytes = call.shape("k_cache_PGBD").dtype.itemsize + call.shape("v_cache_PGBD").dtype.itemsize
-    read = call.nbytes("q_TAD", "query_start_S1", "context_len_S") + sum(c for _, c in live) * kv_heads * dim * kv_bytes
-    entries = sum(-(-c // page_size) for _, c in live)
+    read = call.nbytes("q_TAD", "sinks_A", "query_start_S1", "context_len_S") + sum(seen) * kv_heads * dim * kv_bytes
+    entries = sum(-(-c // page_size) - (c - n) // page_size for (_, c), n in zip(live, seen, strict=True))
     return Work(
         flops=4 * dim * heads * pairs,
         lane=call.lane("q_TAD"),
         read_bytes=read + entries * call.shape("block_table_SM").dtype.itemsize,
         written_bytes=call.nbytes("q_TAD"),
     )
+
+
+def _pairs(queries: int, context: int, window: int) -> int:
+    """Positions that the last `queries` of a context see, added up."""
+    if not window:
+        return queries * (context - queries) + queries * (queries + 1) // 2
+    full = max(0, min(queries, context - window + 1))  # queries that see a whole window; the others all that is before them
+    short = queries - full
+    return full * window + short * (context - queries) + short * (short + 1) // 2
 
 
 def inputs(
@@ -221,6 +268,8 @@ def inputs(
     dim: int,
     page_size: int,
     table_width: int | None = None,
+    window: int = 0,
+    sinks: bool = False,
 ) -> dict[str, Any]:
     """Sequences with their pages shuffled over a cache that holds NaN elsewhere; block-table entries that nothing uses name pages that do not exist."""
     needed = [-(-c // page_size) for c in contexts]
@@ -233,11 +282,14 @@ def inputs(
     for s, context in enumerate(contexts):
         pages = order[used : used + needed[s]]
         used += needed[s]
-        block_table_SM[s, : len(pages)] = pages
-        for page, first in zip(pages.tolist(), range(0, context, page_size), strict=True):
-            slots = min(page_size, context - first)
+        low = max(0, context - queries[s] + 1 - window) if window else 0
+        for place, page in enumerate(pages.tolist()):
+            start, stop = max(low - place * page_size, 0), min(page_size, context - place * page_size)
+            if start >= stop:
+                continue  # all of it before the window
+            block_table_SM[s, place] = page
             for cache in (k_cache_PGBD, v_cache_PGBD):
-                cache[page, :, :slots] = torch.randn(kv_heads, slots, dim, generator=generator)
+                cache[page, :, start:stop] = torch.randn(kv_heads, stop - start, dim, generator=generator)
     return {
         "q_TAD": torch.randn(sum(queries), heads, dim, generator=generator).to(dtype),
         "k_cache_PGBD": k_cache_PGBD.to(dtype),
@@ -245,8 +297,10 @@ def inputs(
         "block_table_SM": block_table_SM,
         "query_start_S1": torch.tensor([sum(queries[:s]) for s in range(len(queries) + 1)], dtype=torch.int32),
         "context_len_S": torch.tensor(contexts, dtype=torch.int32),
+        "sinks_A": torch.randn(heads, generator=generator).to(dtype) if sinks else None,
         "scale": dim**-0.5,
         "max_query_len": max(queries),
+        "window": window,
     }
 
 
@@ -271,5 +325,11 @@ attention = Operation(
         {"queries": [4, 2, 3], "contexts": [100, 2, 257], "heads": 8, "kv_heads": 1, "dim": 128, "page_size": 32},
         # one step of everything: tiles are found by search
         {"queries": [1, 90, 0, 3, 1, 1, 1], "contexts": [200, 90, 0, 130, 1, 17, 64], "heads": 7, "kv_heads": 1, "dim": 64, "page_size": 64},
+        # windows off pages and tiles, longer and shorter than what is there; sinks, split and not
+        {"queries": [1, 1, 1], "contexts": [400, 100, 128], "heads": 16, "kv_heads": 2, "dim": 64, "page_size": 64, "window": 128, "sinks": True},
+        {"queries": [1, 0, 1], "contexts": [301, 0, 9], "heads": 8, "kv_heads": 1, "dim": 64, "page_size": 16, "sinks": True},
+        {"queries": [150, 60], "contexts": [150, 333], "heads": 4, "kv_heads": 1, "dim": 64, "page_size": 16, "window": 37, "sinks": True},
+        {"queries": [90, 1, 5], "contexts": [170, 70, 66], "heads": 4, "kv_heads": 2, "dim": 64, "page_size": 32, "window": 1},
+        {"queries": [4, 3], "contexts": [260, 3], "heads": 8, "kv_heads": 1, "dim": 32, "page_size": 128, "window": 200},
     ),
 )

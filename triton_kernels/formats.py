@@ -19,6 +19,7 @@ class Format:
     torch_name: str
     bits: int
     lane: str
+    runs: bool = True  # False: known to plans, no kernel multiplies it yet
 
     @property
     def bytes_per_value(self) -> float:
@@ -40,6 +41,7 @@ FORMATS = {
         Format(name="bf16", torch_name="bfloat16", bits=16, lane="bf16"),
         Format(name="fp16", torch_name="float16", bits=16, lane="bf16"),
         Format(name="fp32", torch_name="float32", bits=32, lane="fp32"),
+        Format(name="fp8", torch_name="float8_e4m3fn", bits=8, lane="fp8", runs=False),  # e4m3
     )
 }
 

@@ -60,60 +60,86 @@ TILES: TileTable = {
 def reference(
     x_XK: torch.Tensor,
     w_ENK: torch.Tensor,
+    bias_EN: torch.Tensor | None,
     offsets_E1: torch.Tensor,
     order_R: torch.Tensor,
     weights_TJ: torch.Tensor | None,
     top_k: int,
     gather: bool,
     activation: str,
+    limit: float,
 ) -> torch.Tensor:
-    """y_R(N or N/2)[r] = weight[r] * activation(w_ENK[e] @ x[r]) for the expert e with offsets_E1[e] <= r < offsets_E1[e + 1].
+    """y_R(N or N/2)[r] = weight[r] * activation(w_ENK[e] @ x[r] + bias_EN[e]) for the expert e with offsets_E1[e] <= r < offsets_E1[e + 1].
 
-    gather: row r reads x_XK[order_R[r] // top_k], else x_XK[r]. weights_TJ: weight[r] is its flat element order_R[r], else 1. activation: "none" or
-    "swiglu", as in matmul. Rows from offsets_E1[-1] on are dead: zeros here, never touched by the kernel. offsets_E1, order_R: int32.
+    gather: row r reads x_XK[order_R[r] // top_k], else x_XK[r]. weights_TJ: weight[r] is its flat element order_R[r], else 1. activation: "none",
+    "swiglu", as in matmul, or "clamped_swiglu" with `limit`: see `activated`.
+    Rows from offsets_E1[-1] on are dead: zeros here, never touched by the kernel. offsets_E1, order_R: int32.
     """
-    y = x_XK.new_zeros(order_R.shape[0], outputs_of(w_ENK.shape[1], activation))
+    y = x_XK.new_zeros(order_R.shape[0], columns_of(w_ENK.shape[1], activation))
     bounds = offsets_E1.tolist()
     for e, (first, last) in enumerate(pairwise(bounds)):
         if first == last:
             continue
         pairs = order_R[first:last].long()
         x = x_XK[pairs // top_k] if gather else x_XK[first:last]
-        rows = activate(wide(torch.nn.functional.linear(x, w_ENK[e])), activation)
+        product = wide(torch.nn.functional.linear(x, w_ENK[e]))
+        rows = activated(product if bias_EN is None else product + bias_EN[e], activation, limit)
         if weights_TJ is not None:
             rows = rows * weights_TJ.flatten()[pairs, None]
         y[first:last] = rows.to(y.dtype)
     return y
 
 
+def activated(y_RN: torch.Tensor, activation: str, limit: float) -> torch.Tensor:
+    """As in matmul; "clamped_swiglu": with gate at most limit and up within +-limit, gate sigmoid(1.702 gate) (up + 1).
+
+    Source: gpt-oss, torch/model.py, swiglu.
+    """
+    if activation != "clamped_swiglu":
+        return activate(y_RN, activation)
+    gate, up = y_RN.chunk(2, dim=-1)
+    gate, up = gate.clamp(max=limit), up.clamp(-limit, limit)
+    return gate * torch.sigmoid(1.702 * gate) * (up + 1)
+
+
+def columns_of(n: int, activation: str) -> int:
+    """Columns that are left of N."""
+    return outputs_of(n, "swiglu" if activation == "clamped_swiglu" else activation)
+
+
 def fake(
     x_XK: torch.Tensor,
     w_ENK: torch.Tensor,
+    bias_EN: torch.Tensor | None,
     offsets_E1: torch.Tensor,
     order_R: torch.Tensor,
     weights_TJ: torch.Tensor | None,
     top_k: int,
     gather: bool,
     activation: str,
+    limit: float,
 ) -> torch.Tensor:
-    return x_XK.new_empty(order_R.shape[0], outputs_of(w_ENK.shape[1], activation))
+    return x_XK.new_empty(order_R.shape[0], columns_of(w_ENK.shape[1], activation))
 
 
 def launch(
     x_XK: torch.Tensor,
     w_ENK: torch.Tensor,
+    bias_EN: torch.Tensor | None,
     offsets_E1: torch.Tensor,
     order_R: torch.Tensor,
     weights_TJ: torch.Tensor | None,
     top_k: int,
     gather: bool,
     activation: str,
+    limit: float,
 ) -> torch.Tensor:
     from triton_kernels._jit.grouped_matmul import grouped_matmul_kernel
 
     experts, n, k = w_ENK.shape
     rows = order_R.shape[0]
-    assert activation in ("none", "swiglu"), activation
+    assert activation in ("none", "swiglu", "clamped_swiglu"), activation
+    assert bias_EN is None or (bias_EN.shape == (experts, n) and bias_EN.is_contiguous()), (bias_EN.shape, experts, n)
     assert x_XK.shape == (rows // top_k if gather else rows, k), (x_XK.shape, w_ENK.shape, rows, top_k, gather)
     assert x_XK.dtype == w_ENK.dtype, (x_XK.dtype, w_ENK.dtype)
     assert x_XK.is_contiguous(), x_XK.stride()
@@ -121,13 +147,14 @@ def launch(
     assert offsets_E1.shape == (experts + 1,), (offsets_E1.shape, experts)
     assert offsets_E1.dtype == order_R.dtype == torch.int32, (offsets_E1.dtype, order_R.dtype)
     assert weights_TJ is None or (weights_TJ.numel() == rows and weights_TJ.is_contiguous()), (weights_TJ.shape, rows)
-    y = fake(x_XK, w_ENK, offsets_E1, order_R, weights_TJ, top_k, gather, activation)
+    y = fake(x_XK, w_ENK, bias_EN, offsets_E1, order_R, weights_TJ, top_k, gather, activation, limit)
     chip = chip_of(x_XK)
-    tile = tile_for(TILES, (family(chip.arch, x_XK.dtype), activation == "swiglu"), rows / experts)
+    tile = tile_for(TILES, (family(chip.arch, x_XK.dtype), activation != "none"), rows / experts)
     most_tiles = (rows // tile.rows + min(experts, rows)) * -(-y.shape[1] // tile.outputs)  # every expert may end in a ragged tile
     launch_kernel(
         grouped_matmul_kernel, (min(most_tiles, chip.sm_count * tile.per_sm),),
-        x_XK, w_ENK, offsets_E1, order_R, weights_TJ, y, experts, n, k, top_k, GATHER=gather, ACTIVATION=activation, EXPERTS=1 << (experts - 1).bit_length(),
+        x_XK, w_ENK, bias_EN, offsets_E1, order_R, weights_TJ, y, experts, n, k, top_k, float(limit), GATHER=gather, ACTIVATION=activation, EXPERTS=1 <<
+        (experts - 1).bit_length(),
         ROWS=tile.rows, OUTPUTS=tile.outputs, INPUTS=tile.inputs, SWAP=tile.swap, EVEN_K=k % tile.inputs == 0, **tile.options,
     )  # fmt: skip
     return y
@@ -139,9 +166,9 @@ def live(y: torch.Tensor, *, offsets_E1: torch.Tensor, **_: Any) -> list[torch.T
 
 
 def work(call: OpCall, facts: StepFacts) -> Work:
-    """Only live rows are computed and moved, only touched experts' weights are read.
+    """Only live rows are computed and moved, only touched experts' weights and biases are read.
 
-    Gathered, a token's row is read once however many of its experts are here: min(live rows, T) rows, exact when all experts are on this rank.
+    Gathered, a token's row is read once however many of its experts are here.
     """
     assert call.layer is not None, call.part
     live_E = facts.rows_per_expert_LE[call.layer]
@@ -150,19 +177,21 @@ def work(call: OpCall, facts: StepFacts) -> Work:
     rows, touched = sum(live_E), sum(1 for r in live_E if r)
     value, weight_value = call.shape("x_XK").dtype.itemsize, call.shape("w_ENK").dtype.itemsize
     gather, weighted = call.attr("gather"), call.has("weights_TJ")
-    x_bytes = (min(rows, x_rows) if gather else rows) * k * value
+    tokens = facts.tokens_L[call.layer] if facts.tokens_L else min(rows, x_rows)
+    x_bytes = (tokens if gather else rows) * k * value
+    bias_bytes = touched * n * call.shape("bias_EN").dtype.itemsize if call.has("bias_EN") else 0
     pair_bytes = (4 * rows if gather or weighted else 0) + (4 * rows if weighted else 0)  # order_R, weights_TJ
     return Work(
         flops=2 * rows * n * k,
         lane=call.lane("w_ENK"),
-        read_bytes=x_bytes + touched * n * k * weight_value + pair_bytes + call.nbytes("offsets_E1"),
-        written_bytes=rows * outputs_of(n, call.attr("activation")) * value,
+        read_bytes=x_bytes + touched * n * k * weight_value + bias_bytes + pair_bytes + call.nbytes("offsets_E1"),
+        written_bytes=rows * columns_of(n, call.attr("activation")) * value,
     )
 
 
 def inputs(
     *, generator: torch.Generator, dtype: torch.dtype, rows_per_expert: tuple[int, ...], dead: int = 0, n: int, k: int, top_k: int = 1,
-    gather: bool = False, weighted: bool = False, activation: str = "none",
+    gather: bool = False, weighted: bool = False, activation: str = "none", bias: bool = False, limit: float = 0.0,
 ) -> dict[str, Any]:  # fmt: skip
     """Rows of each expert, then `dead` ones whose values are NaN and whose places in order_R lie far outside."""
     experts, live_rows = len(rows_per_expert), sum(rows_per_expert)
@@ -183,10 +212,14 @@ def inputs(
     for e, count in enumerate(rows_per_expert):
         if count == 0:
             w_ENK[e] = float("nan")
+    bias_EN = torch.randn(experts, n, generator=generator).to(dtype) if bias else None
+    if bias_EN is not None:
+        bias_EN[torch.tensor(rows_per_expert) == 0] = float("nan")
     offsets_E1 = torch.tensor([0, *rows_per_expert]).cumsum(0).to(torch.int32)
     return {
-        "x_XK": x_XK.to(dtype), "w_ENK": w_ENK, "offsets_E1": offsets_E1, "order_R": order_R, "weights_TJ": weights_TJ if weighted else None,
-        "top_k": top_k, "gather": gather, "activation": activation,
+        "x_XK": x_XK.to(dtype), "w_ENK": w_ENK, "bias_EN": bias_EN, "offsets_E1": offsets_E1,
+        "order_R": order_R, "weights_TJ": weights_TJ if weighted else None,
+        "top_k": top_k, "gather": gather, "activation": activation, "limit": limit,
     }  # fmt: skip
 
 
@@ -207,5 +240,7 @@ grouped_matmul = Operation(
         {"rows_per_expert": (40, 7, 0, 33, 20, 24), "n": 1, "k": 31, "weighted": True},
         {"rows_per_expert": (260, 3), "dead": 1, "n": 290, "k": 64, "top_k": 2, "gather": True, "activation": "swiglu"},
         {"rows_per_expert": (0, 131, 66), "dead": 3, "n": 300, "k": 80, "top_k": 2, "weighted": True},
+        {"rows_per_expert": (3, 0, 18), "dead": 3, "n": 130, "k": 97, "top_k": 4, "gather": True, "activation": "clamped_swiglu", "bias": True, "limit": 0.7},
+        {"rows_per_expert": (33, 0, 70), "dead": 1, "n": 95, "k": 64, "top_k": 2, "weighted": True, "bias": True},
     ),
 )

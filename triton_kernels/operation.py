@@ -45,7 +45,11 @@ class StepFacts:
 
     query_len_S: tuple[int, ...] = ()  # tokens of each sequence in this step
     context_len_S: tuple[int, ...] = ()  # KV length of each sequence once this step's tokens are written
-    rows_per_expert_LE: tuple[tuple[int, ...], ...] = ()  # live rows of each local expert, by decoder layer; () for a dense layer
+    # By decoder layer, for this rank: all four are empty where the model has no experts.
+    rows_per_expert_LE: tuple[tuple[int, ...], ...] = ()  # live rows of each local expert; () for a dense layer
+    tokens_L: tuple[int, ...] = ()  # rows of x that at least one local expert takes
+    sent_rows_L: tuple[int, ...] = ()  # (token, choice) pairs of this rank's tokens whose expert is on another rank
+    received_rows_L: tuple[int, ...] = ()  # pairs of other ranks' tokens whose expert is here
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,10 +9,12 @@ import numpy.typing as npt
 import torch
 
 from triton_kernels.operation import StepFacts
-from workloads.decoder import StepInputs
+from workloads.deployment import Deployment
+from workloads.facts import step_facts
 from workloads.model_spec import ModelSpec
-from workloads.routing import draw_experts, rows_per_expert
-from workloads.shape import ROUTINGS, StepShape, unknown_routing
+from workloads.routing import Routing
+from workloads.shape import StepShape
+from workloads.step_inputs import StepInputs
 
 PAGE_SLOTS = 64  # tokens per cache page: FlashMLA's and FlashAttention-3's page; vLLM's default of 16 costs more look-ups per tile
 
@@ -29,25 +31,6 @@ class DrawnInputs:
     facts: StepFacts | None
 
 
-def step_facts(
-    spec: ModelSpec, shape: StepShape, routing: str, rng: np.random.Generator, *, layers_drawn: int | None = None
-) -> tuple[StepFacts, np.ndarray | None]:
-    """The facts of one drawn step and its expert ids (L, T, J); no ids and no rows where the router decides or the model has no experts.
-
-    `layers_drawn`: draw so many layers and let the others repeat them; None: every layer draws alone, as a step that runs must.
-    """
-    if routing not in ROUTINGS:
-        raise unknown_routing(routing)
-    ids_LTJ = None
-    rows: tuple[tuple[int, ...], ...] = ()
-    if spec.moe_layers and routing != "model":
-        drawn = layers_drawn or spec.layers
-        ids_LTJ = draw_experts(routing, layers=drawn, tokens=shape.tokens, experts=spec.experts, top_k=spec.top_k, rng=rng)
-        rows = (rows_per_expert(ids_LTJ, spec.experts) * -(-spec.layers // drawn))[: spec.layers]
-    facts = StepFacts(query_len_S=(shape.query_len,) * shape.batch, context_len_S=(shape.context,) * shape.batch, rows_per_expert_LE=rows)
-    return facts, ids_LTJ
-
-
 def draw_block_table(shape: StepShape, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Pages in random order, as in a cache that has served for a while.
 
@@ -59,40 +42,62 @@ def draw_block_table(shape: StepShape, rng: np.random.Generator) -> npt.NDArray[
 
 
 def draw_inputs(
-    spec: ModelSpec, shape: StepShape, routing: str, rng: np.random.Generator, device: torch.device, *, block_table_SM: npt.NDArray[np.int64]
+    spec: ModelSpec,
+    deployment: Deployment,
+    shape: StepShape,
+    routing: Routing,
+    rng: np.random.Generator,
+    device: torch.device,
+    *,
+    block_table_SM: npt.NDArray[np.int64],
+    rank: str = "hottest",
+    emulated: bool = True,
 ) -> DrawnInputs:
-    """Random token ids and a routing drawn for every layer, over the sequences' pages."""
+    """Random token ids and a routing drawn for every layer, over the sequences' pages. `emulated`: the other ranks' routing comes along."""
     s, q = shape.batch, shape.query_len
     positions_SQ = np.broadcast_to(np.arange(shape.context - q, shape.context), (s, q))
     slots_SQ = np.take_along_axis(block_table_SM, positions_SQ // PAGE_SLOTS, axis=1) * PAGE_SLOTS + positions_SQ % PAGE_SLOTS
-    facts, ids_LTJ = step_facts(spec, shape, routing, rng)
+    facts, drawn = step_facts(spec, deployment, shape, routing, rank, rng)
 
     def put(values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int32)).to(device)
 
+    ids_SQ = rng.integers(0, spec.vocab, (s, q + 1))
     inputs = StepInputs(
-        ids_T=put(rng.integers(0, spec.vocab, s * q)),
+        ids_T=put(ids_SQ[:, :-1].reshape(-1)),
         positions_T=put(positions_SQ.reshape(-1)),
         slots_T=put(slots_SQ.reshape(-1)),
         block_table_SM=put(block_table_SM),
         query_start_S1=put(np.arange(s + 1) * q),
         context_len_S=put(np.full(s, shape.context)),
+        context_start_S1=put(np.arange(s + 1) * shape.context),
+        context_tokens=s * shape.context,
         last_row_S=None if q == 1 else put(np.arange(1, s + 1) * q - 1),
-        forced_ids_LTJ=None if ids_LTJ is None else put(ids_LTJ),
+        next_ids_T=None if q == 1 or not shape.mtp else put(ids_SQ[:, 1:].reshape(-1)),
+        forced_ids_LTJ=None if drawn is None else put(drawn.own_LTJ),
+        drawn_ids_LYJ=put(drawn.group_LYJ) if drawn is not None and deployment.exchanges and emulated else None,
         uniform_S=torch.from_numpy(rng.random(s, dtype=np.float32)).to(device),
-        offsets_LE1=torch.zeros(spec.layers, spec.experts + 1, dtype=torch.int32, device=device),
+        offsets_LE1=torch.zeros(offsets_dims(spec, deployment, shape), dtype=torch.int32, device=device),
         max_query_len=q,
     )
-    return DrawnInputs(inputs=inputs, facts=facts if routing != "model" or not spec.moe_layers else None)
+    return DrawnInputs(inputs=inputs, facts=facts if routing.drawn or spec.moe is None else None)
 
 
-def meta_inputs(spec: ModelSpec, shape: StepShape, *, forced: bool) -> StepInputs:
+def offsets_dims(spec: ModelSpec, deployment: Deployment, shape: StepShape) -> tuple[int, int]:
+    """Layers, and one more than this rank's experts."""
+    return spec.layers + shape.mtp, (0 if spec.moe is None else spec.moe.experts // deployment.ep) + 1
+
+
+def meta_inputs(spec: ModelSpec, deployment: Deployment, shape: StepShape, *, forced: bool) -> StepInputs:
     """The same inputs' shapes on meta."""
     s, t = shape.batch, shape.tokens
+    layers, _ = offsets = offsets_dims(spec, deployment, shape)
+    choices = 0 if spec.moe is None or not forced else spec.moe.top_k
 
     def empty(*dims: int, dtype: torch.dtype = torch.int32) -> torch.Tensor:
         return torch.empty(dims, dtype=dtype, device="meta")
 
+    own = t // deployment.tp if deployment.exchanges else t
     return StepInputs(
         ids_T=empty(t),
         positions_T=empty(t),
@@ -100,9 +105,13 @@ def meta_inputs(spec: ModelSpec, shape: StepShape, *, forced: bool) -> StepInput
         block_table_SM=empty(s, pages_per_sequence(shape)),
         query_start_S1=empty(s + 1),
         context_len_S=empty(s),
+        context_start_S1=empty(s + 1),
+        context_tokens=s * shape.context,
         last_row_S=None if shape.query_len == 1 else empty(s),
-        forced_ids_LTJ=empty(spec.layers, t, spec.top_k) if forced and spec.moe_layers else None,
+        next_ids_T=empty(t) if shape.mtp and shape.query_len > 1 else None,
+        forced_ids_LTJ=empty(layers, own, choices) if choices else None,
+        drawn_ids_LYJ=empty(layers, own * deployment.ep, choices) if choices and deployment.exchanges else None,
         uniform_S=empty(s, dtype=torch.float32),
-        offsets_LE1=empty(spec.layers, spec.experts + 1),
+        offsets_LE1=empty(*offsets),
         max_query_len=shape.query_len,
     )

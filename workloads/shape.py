@@ -6,23 +6,23 @@ from dataclasses import dataclass
 
 from triton_kernels.errors import TokenmillError
 
-ROUTINGS = ("uniform", "balanced", "model")  # who chooses each token's experts: see workloads.routing
-
-
-def unknown_routing(routing: str) -> TokenmillError:
-    return TokenmillError(f"unknown routing {routing[:60]!r}; use {', '.join(ROUTINGS)}")
+PHASES = ("decode", "prefill")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepShape:
-    """decode: one new token for each of `batch` sequences, whose KV length is then `context`. prefill: `context` new tokens each, nothing before."""
+    """decode: one new token for each of `batch` sequences, whose KV length is then `context`. prefill: `context` new tokens each, nothing before.
+
+    `batch` is of one data-parallel rank. `mtp`: after the step the multi-token-prediction module drafts one token more for each sequence.
+    """
 
     phase: str
     batch: int
     context: int
+    mtp: bool = False
 
     def __post_init__(self) -> None:
-        if self.phase not in ("decode", "prefill"):
+        if self.phase not in PHASES:
             raise TokenmillError(f"unknown phase {self.phase!r}; use decode or prefill")
         for flag, value in (("batch", self.batch), ("context", self.context)):
             if not 1 <= value <= 1 << 24:

@@ -2,40 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from triton_kernels.errors import TokenmillError
+from triton_kernels.groups import process_group
 from triton_kernels.operation import StepFacts
 from workloads.checkpoint import CheckpointWeights
-from workloads.decoder import Decoder, Sampling, rotary_table
+from workloads.decoder import Decoder
 from workloads.deployment import Deployment
+from workloads.facts import played_rank
 from workloads.inputs import DrawnInputs, draw_block_table, draw_inputs
 from workloads.model_spec import ModelSpec
-from workloads.planning import make_cache, plan_step
-from workloads.shape import ROUTINGS, StepShape, unknown_routing
+from workloads.planning import check_step, dtype_of, make_cache, plan_step
+from workloads.rope import rotary_table
+from workloads.routing import Routing, parse_routing
+from workloads.shape import StepShape
+from workloads.step_inputs import Sampling
 from workloads.weights import RandomWeights, WeightSource
 
 INPUT_SETS = 8  # drawings that replays rotate through, so that no step finds its own experts and rows in the L2 cache
 
 
-def build_decoder(spec: ModelSpec, deployment: Deployment, device: torch.device, *, seed: int, positions: int) -> Decoder:
-    """The model with its weights on `device`: from its folder's safetensors when it has them, else random."""
-    dtype = deployment.weight_format.dtype
+def build_decoder(
+    spec: ModelSpec, deployment: Deployment, device: torch.device, *, seed: int, positions: int, rank: str = "hottest", mtp: bool = False
+) -> Decoder:
+    """One rank of the model with its weights on `device`: from its folder's safetensors when it has them, else random."""
+    if not deployment.recipe.runs:
+        raise TokenmillError(f"--precision {deployment.precision}: no kernels for it yet, `tokenmill floor` plans it; run in bf16")
+    played = played_rank(deployment, rank)
     weights: WeightSource
     if spec.weights == "files":
         assert spec.folder is not None
-        weights = CheckpointWeights(spec, spec.folder, dtype=dtype, device=device)
+        weights = CheckpointWeights(spec, spec.folder, dtype_of=dtype_of(spec, deployment), device=device)
     else:
-        weights = RandomWeights(dtype=dtype, device=device, seed=seed)
-    decoder = Decoder(spec, weights, rotary_table(spec, positions, device))
-    if isinstance(weights, CheckpointWeights):
+        # Ranks that run together hold the same router, norms and replicated parts only if they draw them from one checkpoint; random ranks need not agree.
+        weights = RandomWeights(dtype_of=dtype_of(spec, deployment), device=device, seed=seed + played.index)
+    decoder = Decoder(spec, weights, rotary_table(spec.rope, positions, device), played, mtp=mtp)
+    if isinstance(weights, CheckpointWeights) and deployment.gpus == 1:
         weights.refuse_leftovers()
     return decoder
 
 
 class StepRunner:
-    """Steps of one shape. Raises torch.OutOfMemoryError when weights, cache or step do not fit; TokenmillError for what the user can fix."""
+    """Steps of one shape on one rank. Raises torch.OutOfMemoryError when weights, cache or step do not fit; TokenmillError for what the user can fix."""
 
     def __init__(
         self,
@@ -44,27 +56,32 @@ class StepRunner:
         shape: StepShape,
         device: torch.device,
         *,
-        routing: str = "uniform",
+        routing: str | Routing = "uniform",
+        rank: str = "hottest",
         seed: int = 0,
         decoder: Decoder | None = None,
     ) -> None:
-        if routing not in ROUTINGS:
-            raise unknown_routing(routing)
-        if shape.context > spec.max_positions:
-            raise TokenmillError(f"context {shape.context} is longer than the {spec.max_positions} positions of {spec.name}")
-        self.spec, self.deployment, self.shape, self.device, self.routing = spec, deployment, shape, device, routing
+        self.routing = parse_routing(routing) if isinstance(routing, str) else routing
+        check_step(spec, deployment, shape)
+        emulated = deployment.exchanges and process_group("ep", deployment.ep) is None
+        if deployment.ep > 1 and process_group("ep", deployment.ep) is None and not self.routing.drawn:
+            raise TokenmillError("--routing model: the other ranks' routers are not here; use a drawn routing, such as uniform")
+        self.spec, self.deployment, self.shape, self.device = spec, deployment, shape, device
         self.sampling = Sampling()
-        self.plan, self.sizes = plan_step(spec, deployment, shape, sampling=self.sampling, forced=routing != "model")
-        self.decoder = decoder or build_decoder(spec, deployment, device, seed=seed, positions=spec.max_positions)
-        self.cache = make_cache(spec, shape, deployment.kv_format.dtype, device)
+        played = played_rank(deployment, rank)
+        self.plan, self.sizes = plan_step(spec, deployment, shape, sampling=self.sampling, forced=self.routing.drawn, rank=played)
+        self.decoder = decoder or build_decoder(spec, deployment, device, seed=seed, positions=spec.max_positions, rank=rank, mtp=shape.mtp)
+        self.cache = make_cache(spec, deployment, shape, device)
         generator = torch.Generator(device=device).manual_seed(seed + 1)
-        for pages in self.cache.k_LPGBD + self.cache.v_LPGBD:
+        for pages in self.cache.tensors:
             pages.normal_(generator=generator)  # a context of random keys and values, never zeros
         rng = np.random.default_rng(seed)
         table_SM = draw_block_table(shape, rng)
-        self._drawn: list[DrawnInputs] = [draw_inputs(spec, shape, routing, rng, device, block_table_SM=table_SM) for _ in range(INPUT_SETS)]
+        self._drawn: list[DrawnInputs] = [
+            draw_inputs(spec, deployment, shape, self.routing, rng, device, block_table_SM=table_SM, rank=rank, emulated=emulated) for _ in range(INPUT_SETS)
+        ]
         self._graphs: list[torch.cuda.CUDAGraph] = []
-        self._outputs: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._outputs: list[tuple[torch.Tensor, ...]] = []
         self._facts = [drawn.facts or self._observe(i) for i, drawn in enumerate(self._drawn)]
 
     @property
@@ -80,9 +97,12 @@ class StepRunner:
         return list(self._facts)
 
     @torch.inference_mode()
-    def step(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """One eager step with input set i: (logits_SV, ids_S)."""
-        return self.decoder.step(self._drawn[i % self.sets].inputs, self.cache, self.sampling)
+    def step(self, i: int) -> tuple[torch.Tensor, ...]:
+        """One eager step with input set i: (logits_SV, ids_S), with a multi-token-prediction module its draft's too."""
+        inputs = self._drawn[i % self.sets].inputs
+        if self.shape.mtp:
+            return self.decoder.step_and_draft(inputs, self.cache, self.sampling)
+        return self.decoder.step(inputs, self.cache, self.sampling)
 
     def capture(self) -> None:
         """Captures one CUDA graph per input set, all in one memory pool. On the CPU there is nothing to capture."""
@@ -122,16 +142,17 @@ class StepRunner:
         return self._read_back(i)
 
     def _read_back(self, i: int) -> StepFacts:
-        inputs = self._drawn[i].inputs
-        rows: tuple[tuple[int, ...], ...] = ()
-        if self.spec.moe_layers:
-            # A dense layer's drawn rows are never dispatched; its facts are kept as drawn.
-            counts = inputs.offsets_LE1.diff(dim=1).tolist()
-            drawn = self._drawn[i].facts
-            rows = tuple(
-                tuple(counts[layer]) if layer in self.spec.moe_layers or drawn is None else drawn.rows_per_expert_LE[layer]
-                for layer in range(self.spec.layers)
-            )
-        return StepFacts(
-            query_len_S=tuple(inputs.query_start_S1.diff().tolist()), context_len_S=tuple(inputs.context_len_S.tolist()), rows_per_expert_LE=rows
-        )
+        """The facts as the device has them. What it keeps no count of is taken as drawn."""
+        inputs, drawn = self._drawn[i].inputs, self._drawn[i].facts
+        observed = StepFacts(query_len_S=tuple(inputs.query_start_S1.diff().tolist()), context_len_S=tuple(inputs.context_len_S.tolist()))
+        if self.spec.moe is None:
+            return observed
+        counts = inputs.offsets_LE1.diff(dim=1).tolist()
+        routed = [min(layer, self.spec.layers - 1) in self.spec.moe.layers for layer in range(len(counts))]
+        rows = tuple(tuple(row) if is_moe else () for row, is_moe in zip(counts, routed, strict=True))
+        if drawn is not None:
+            return replace(drawn, query_len_S=observed.query_len_S, context_len_S=observed.context_len_S, rows_per_expert_LE=rows)
+        # The router's own choice, every expert here: each token is somebody's row.
+        tokens = tuple(self.shape.tokens if is_moe else 0 for is_moe in routed)
+        nothing = (0,) * len(rows)
+        return replace(observed, rows_per_expert_LE=rows, tokens_L=tokens, sent_rows_L=nothing, received_rows_L=nothing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 import tempfile
 from contextlib import suppress
@@ -51,10 +52,16 @@ def run(
     batch: Annotated[str | None, typer.Option(help="Sequences per decode step, or a comma list: 1,32,128.")] = None,
     context: Annotated[str | None, typer.Option(help="KV length at decode and prompt length at prefill, instead of a mix; or a comma list.")] = None,
     mix: Annotated[str | None, typer.Option(help="Tokens of a request, input/output or input/output/cached: 8k/1k; or a comma list.")] = None,
-    ep: Annotated[int, typer.Option("--ep", help="Expert-parallel size (1 for now).")] = 1,
-    tp: Annotated[int, typer.Option("--tp", help="Tensor-parallel size (1 for now).")] = 1,
-    dp: Annotated[int, typer.Option("--dp", help="Data-parallel size (1 for now).")] = 1,
-    routing: Annotated[str, typer.Option(help="uniform (each token draws alone), balanced, or model (the router decides).")] = "uniform",
+    ep: Annotated[int, typer.Option("--ep", help="Expert-parallel size; one of its ranks is measured.")] = 1,
+    tp: Annotated[int, typer.Option("--tp", help="Tensor-parallel size; one of its ranks is measured.")] = 1,
+    dp: Annotated[int | None, typer.Option("--dp", help="Data-parallel size; EP / TP when not given.", show_default=False)] = None,
+    rank: Annotated[str, typer.Option(help="hottest (most rows in each layer), mean, or the number of a GPU.")] = "hottest",
+    span: Annotated[
+        str | None, typer.Option(help="nvl8, nvl72 or nodes: how far the GPUs are apart; the GPU's NVLink domain where it is enough.", show_default=False)
+    ] = None,
+    layers: Annotated[int | None, typer.Option(help="So many layers of each kind instead of all: share of roofline, no rates.", show_default=False)] = None,
+    mtp: Annotated[bool, typer.Option("--mtp", help="With the multi-token-prediction module's draft.")] = False,
+    routing: Annotated[str, typer.Option(help="uniform (each token draws alone), balanced, zipf:S, a histogram's file, or model.")] = "uniform",
     device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto",
     kernels: Annotated[str, typer.Option(help="triton.")] = "triton",
     window: Annotated[float | None, typer.Option(help="Seconds per window, on a GPU at least 2; when not given 2 on a GPU, 1 on a CPU.")] = None,
@@ -80,6 +87,7 @@ def run(
         )  # fmt: skip
         request = SweepRequest(
             model=model, phase=phase, precision=precision, kv_cache=kv_cache, batch=batch, context=context, mix=mix, tp=tp, ep=ep, dp=dp,
+            rank=rank, span=span, layers=layers, mtp=mtp,
             routing=routing, device=device, kernels=kernels, window_s=window, windows=windows, seed=seed, watts=watts,
             power_replay=None if power_replay is None else str(power_replay),
         )  # fmt: skip
@@ -93,6 +101,9 @@ def _check_early(request: SweepRequest, settings: Settings) -> None:
     from profiler.power.replay import read_trace
     from profiler.sweep.expand import CPU_DEFAULT, default_for, expand
 
+    world = os.environ.get("WORLD_SIZE", "1")
+    if world not in ("", "1"):
+        raise TokenmillError(f"WORLD_SIZE is {world[:20]}: `run` measures one rank in one process; scripts/sharded_step runs them all under torchrun")
     expand(request, "cpu", CPU_DEFAULT if request.device == "cpu" else default_for("cuda", 0))
     if request.device not in ("auto", "cuda", "cpu"):
         raise TokenmillError(f"--device {request.device[:60]!r}: should be auto, cuda or cpu")
@@ -157,7 +168,7 @@ def _sweep(request: SweepRequest, settings: Settings, conductor: Conductor, disp
     from profiler.record.store import RunWriter
     from profiler.sweep.expand import default_for, expand
     from profiler.sweep.worker_process import InterruptedRunError
-    from workloads.model_spec import read_model
+    from workloads.read_model import read_model
 
     environment = conductor.environment or {}
     gpu = environment.get("gpu") or {}

@@ -17,11 +17,12 @@ from profiler.economics.formulas import (
     watts_of,
     weakest,
 )
+from profiler.economics.points import is_reduced
 from profiler.economics.prices import PricePick
 from profiler.modelled.mix import Mix, parse_mix
 
 # Two points may be parts of one mix only when these agree: the same model in the same formats and deployment, on the same GPU, with the same kernels.
-SAME = ("mix", "model", "weights", "precision", "kv_cache", "tp", "ep", "dp", "span", "routing", "rank", "gpu", "device", "kernels")
+SAME = ("mix", "model", "weights", "precision", "kv_cache", "tp", "ep", "dp", "span", "routing", "rank", "mtp", "layers_measured", "gpu", "device", "kernels")
 
 
 def derive_mixes(points: Sequence[Mapping[str, Any]], price: PricePick | None) -> list[dict[str, Any]]:
@@ -74,6 +75,8 @@ def _cost(mix: Mix, prefill: Mapping[str, Any] | None, decode: Mapping[str, Any]
         _phase(prefill, "input_tokens_per_s_per_gpu", "energy_j_per_total_token"),
         _phase(decode, "output_tokens_per_s_per_gpu", "energy_j_per_output_token"),
     )
+    if is_reduced(prefill) or is_reduced(decode):
+        return None, "some layers were left out (--layers): the step is no model's, and its tokens have no price"
     if read is None or written is None:
         return None, f"the {'prefill' if read is None else 'decode'} has no rate"
     return compose(mix, read, written), None
@@ -84,7 +87,8 @@ def _phase(point: Mapping[str, Any], rate: str, joules: str) -> PhaseRate | None
         return None
     step = point.get("step_s") or {}
     interval, mean = step.get("ci95"), _mean_step(point) or step.get("median")
-    low, high = (interval[0] / mean, interval[1] / mean) if mean and interval else (None, None)
+    more = (point.get("collective_s") or {}).get("serial") or 0.0  # of a link table, without an interval of its own
+    low, high = ((interval[0] + more) / (mean + more), (interval[1] + more) / (mean + more)) if mean and interval else (None, None)
     return PhaseRate(tokens_per_s=point[rate], step_low=low, step_high=high, joules_per_token=point.get(joules))
 
 

@@ -9,6 +9,7 @@ from profiler.economics.formulas import Watts, per_mw, watts_of, weakest
 from profiler.economics.prices import PricePick
 from profiler.gpus import GpuSpec
 from profiler.modelled.floor_math import Floor, floor_of_plan, share_of_roofline
+from profiler.modelled.link import LinkTime, collective_seconds, span_of
 
 # Below this share of the best library's speed, or where nobody compared, a headline says that our kernels and not the GPU may be what is slow.
 TUNED_KERNEL_RATIO = 0.85
@@ -23,15 +24,16 @@ def derive_point(point: Mapping[str, Any], plan: Mapping[str, Any] | None, gpu: 
     Rates are per GPU of the deployment and per second of the windows; energies in joules per token; `floor_s` at the run's own measured ceilings, else (and for
     lanes they lack) at the datasheet's. `price` is asked for PUE, declared watts and provisioned kW only.
     """
-    rates = _rates(point)
+    links = _collectives(point, plan, gpu)
+    rates = _rates(point, links)
     energy = _energy(point)
     floor = _floor(point, plan, gpu)
     watts = point_watts(point, price)
     mw = per_mw(rates["output_tokens_per_s_per_gpu"] or None, watts)  # a phase that emits nothing has no such figure, rather than 0
-    kinds = _provenance(point, watts, mw)
-    derived = {**point, **rates, **energy, **floor, "tokens_per_s_per_mw": mw}
+    kinds = _provenance(point, watts, mw, links_kind="assumed" if gpu is None else "modelled")
+    derived = {**point, "collective_s": links, **rates, **energy, **floor, "tokens_per_s_per_mw": mw}
     derived["provenance"] = {name: kind for name, kind in kinds.items() if derived.get(name.split(".")[0]) is not None}
-    derived["warnings"] = [*(point.get("warnings") or ()), *_kernel_warnings(point)]
+    derived["warnings"] = [*(point.get("warnings") or ()), *_kernel_warnings(point), *_network_warnings(derived)]
     return derived
 
 
@@ -54,10 +56,41 @@ def point_watts(point: Mapping[str, Any], price: PricePick | None) -> Watts:
     return watts_of(price, board_w=None if board_w is None else board_w / gpus, board_kind=energy_kind(point))
 
 
-def _rates(point: Mapping[str, Any]) -> dict[str, float | None]:
-    """Tokens delivered in the windows over the windows' time, times the data-parallel ranks, per GPU of the deployment."""
+def is_reduced(point: Mapping[str, Any]) -> bool:
+    """Whether some of the model's layers were left out: such a step is no model's, and has no tokens/s."""
+    return any(measured < whole for measured, whole in (point.get("layers_measured") or {}).values())
+
+
+def _collectives(point: Mapping[str, Any], plan: Mapping[str, Any] | None, gpu: GpuSpec | None) -> dict[str, float] | None:
+    """What the links of an emulated deployment add to the median step. None where every GPU was measured, and where the plan is not there."""
+    gpus, step = point.get("deployment_gpus") or 1, (point.get("step_s") or {}).get("median")
+    if gpus == 1 or time_kind(point) != "emulated" or plan is None or not step:
+        return None
+    span = span_of(gpu, gpus, point.get("span"))
+    assert span is not None, gpus
+    return collective_seconds(LinkTime(gpu=gpu, span=span).of_plan(plan), step)
+
+
+def serial_s(point: Mapping[str, Any], links: Mapping[str, float] | None) -> float | None:
+    """Seconds of collectives behind each step of the point; 0 where its own time has them. None where nobody can tell: then the point has no rate."""
+    if links is not None:
+        return links["serial"]
+    return None if time_kind(point) == "emulated" and (point.get("deployment_gpus") or 1) > 1 else 0.0
+
+
+def _rates(point: Mapping[str, Any], links: Mapping[str, float] | None) -> dict[str, float | None]:
+    """Tokens delivered in the windows over the windows' time, times the data-parallel ranks, per GPU of the deployment.
+
+    An emulated deployment's windows are longer by the collectives of every step, one after the other.
+    """
     window_s, gpus, ranks = point.get("window_s"), point.get("deployment_gpus") or 1, point.get("dp") or 1
-    step = (point.get("step_s") or {}).get("median")
+    step, more_s = (point.get("step_s") or {}).get("median"), serial_s(point, links)
+    if more_s is None or is_reduced(point):
+        window_s = step = None
+    elif more_s and window_s and step:
+        tokens, per_step = (point.get("output_tokens") or 0) + (point.get("input_tokens") or 0), point.get("tokens_per_step")
+        steps = tokens / per_step if per_step else window_s / step
+        window_s, step = window_s + steps * more_s, step + more_s
 
     def rate(tokens: int | None) -> float | None:
         return None if tokens is None or not window_s else tokens * ranks / window_s / gpus
@@ -73,7 +106,7 @@ def _rates(point: Mapping[str, Any]) -> dict[str, float | None]:
 
 def _energy(point: Mapping[str, Any]) -> dict[str, float | None]:
     """Joules per token of the whole deployment: the measured GPUs stand for those that were not."""
-    joules = point.get("energy_j")
+    joules = None if is_reduced(point) else point.get("energy_j")
     output, read = point.get("output_tokens"), point.get("input_tokens")
     scale = (point.get("deployment_gpus") or 1) / (point.get("measured_gpus") or 1) / (point.get("dp") or 1)
 
@@ -111,17 +144,26 @@ def _floor(point: Mapping[str, Any], plan: Mapping[str, Any] | None, gpu: GpuSpe
     }
 
 
-def _provenance(point: Mapping[str, Any], watts: Watts, mw: Mapping[str, float | None]) -> dict[str, str]:
+def _provenance(point: Mapping[str, Any], watts: Watts, mw: Mapping[str, float | None], *, links_kind: str) -> dict[str, str]:
     """The record's provenance, and for each derived figure the weakest kind of its physical inputs."""
     time, energy = time_kind(point), energy_kind(point)
     kinds = dict(point.get("provenance") or {})
     kinds |= {f"{tokens}_tokens_per_s_per_gpu": time for tokens in ("output", "input", "total")}
     kinds["tokens_per_s_per_user"] = time
     kinds["energy_j_per_output_token"] = kinds["energy_j_per_total_token"] = weakest(time, energy)
+    kinds["collective_s"] = links_kind
     kinds["floor_s"] = kinds["share_of_roofline"] = "modelled"
     kinds["step_flops"] = kinds["step_memory_bytes"] = "modelled"
     kinds |= {f"tokens_per_s_per_mw.{boundary}": weakest(time, kind) for boundary, kind in watts.kinds if mw[boundary] is not None}
     return kinds
+
+
+def _network_warnings(derived: Mapping[str, Any]) -> Sequence[str]:
+    return (
+        ("no_network: the joules are of one rank's compute; links, switches and waiting for them are not in them",)
+        if (derived["collective_s"] is not None and derived.get("energy_j") is not None)
+        else ()
+    )
 
 
 def _kernel_warnings(point: Mapping[str, Any]) -> Sequence[str]:

@@ -40,17 +40,19 @@ UNMEASURED: dict[str, Any] = {
 def subject_fields(spec: PointSpec, environment: dict[str, Any] | None) -> dict[str, Any]:
     """What the point is about, on the machine that `environment` (profiler.measure.environment) describes."""
     from profiler.gpus import gpu_for_name
-    from workloads.deployment import Deployment
-    from workloads.model_spec import read_model
+    from profiler.modelled.link import span_of
+    from workloads.depth import reduced
+    from workloads.read_model import read_model
 
     model = read_model(spec.model)
-    deployment = Deployment(precision=spec.precision, kv_cache=spec.kv_cache, tp=spec.tp, ep=spec.ep, dp=spec.dp)
+    deployment = spec.deployment
     gpu = (environment or {}).get("gpu")
     known = gpu_for_name(gpu["name"]) if gpu else None
+    span = span_of(known, deployment.gpus, spec.span)
     return {
         "kind": "step",
         "model": model.name,
-        "weights": model.weights,
+        "weights": model.weights if spec.layers is None else "random",
         "phase": spec.phase,
         "precision": spec.precision,
         "kv_cache": spec.kv_cache,
@@ -61,9 +63,11 @@ def subject_fields(spec: PointSpec, environment: dict[str, Any] | None) -> dict[
         "tp": spec.tp,
         "ep": spec.ep,
         "dp": spec.dp,
-        "span": None,
+        "span": None if span is None else span.name,
         "routing": spec.routing,
-        "rank": "hottest",
+        "rank": spec.rank,
+        "mtp": spec.mtp,
+        "layers_measured": None if spec.layers is None else {kind: list(counts) for kind, counts in reduced(model, spec.layers)[1].items()},
         "seed": spec.seed,
         "gpu": gpu["name"] if gpu else None,
         "gpu_key": known.key if known else None,

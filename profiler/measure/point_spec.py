@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from triton_kernels.errors import TokenmillError
-from workloads.shape import ROUTINGS
+
+if TYPE_CHECKING:
+    from workloads.deployment import Deployment
+    from workloads.shape import StepShape
 
 KERNELS = ("triton",)
+RANKS = ("hottest", "mean")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +30,10 @@ class PointSpec:
     tp: int = 1
     ep: int = 1
     dp: int = 1
+    rank: str = "hottest"  # "hottest", "mean" or the number of a GPU: which of the deployment's is played
+    span: str | None = None  # what the deployment covers; None: see profiler.modelled.link
+    layers: int | None = None  # so many layers of each kind; None: all
+    mtp: bool = False
     routing: str = "uniform"
     seed: int = 0
     device: str = "auto"
@@ -36,12 +44,19 @@ class PointSpec:
     power_replay: str | None = None
 
     def __post_init__(self) -> None:
-        from workloads.deployment import Deployment
-        from workloads.shape import StepShape
+        from profiler.modelled.link import SPANS
+        from workloads.routing import parse_routing
 
-        StepShape(phase=self.phase, batch=self.batch, context=self.context)
-        Deployment(precision=self.precision, kv_cache=self.kv_cache, tp=self.tp, ep=self.ep, dp=self.dp)
-        _one_of("--routing", self.routing, ROUTINGS)
+        _ = self.shape
+        recipe = self.deployment.recipe
+        if not recipe.runs:
+            raise TokenmillError(f"--precision {recipe.name}: no kernels for it yet; `tokenmill floor --precision {recipe.name}` plans it, run in bf16")
+        parse_routing(self.routing)
+        self._check_rank()
+        if self.span is not None:
+            _one_of("--span", self.span, SPANS)
+        if self.layers is not None and self.layers < 1:
+            raise TokenmillError(f"--layers {self.layers}: should be at least 1")
         _one_of("--kernels", self.kernels, KERNELS)
         _one_of("--device", self.device, ("auto", "cuda", "cpu"))
         if not 0 <= self.seed < 1 << 32:
@@ -55,10 +70,36 @@ class PointSpec:
         if self.watts is not None and self.power_replay is not None:
             raise TokenmillError("--watts and --power-replay: give one of them; power has one source")
 
+    def _check_rank(self) -> None:
+        from workloads.deployment import Rank
+
+        if self.rank in RANKS:
+            return
+        if not (self.rank.isascii() and self.rank.isdigit() and len(self.rank) <= 6):
+            raise TokenmillError(f"--rank {self.rank[:40]!r}: should be hottest, mean, or the number of a GPU")
+        Rank(deployment=self.deployment, index=int(self.rank))
+
+    @property
+    def deployment(self) -> Deployment:
+        from workloads.deployment import Deployment
+
+        return Deployment(precision=self.precision, kv_cache=self.kv_cache, tp=self.tp, ep=self.ep, dp=self.dp)
+
+    @property
+    def shape(self) -> StepShape:
+        from workloads.shape import StepShape
+
+        return StepShape(phase=self.phase, batch=self.batch, context=self.context, mtp=self.mtp)
+
+    @property
+    def emulated(self) -> bool:
+        """Whether one process stands for more than itself: other GPUs, or layers that are not there."""
+        return self.deployment.gpus > 1 or self.layers is not None
+
     @property
     def weights_key(self) -> tuple[Any, ...]:
         """Points with the same key run on the same weights."""
-        return (self.model, self.precision, self.tp, self.ep, self.dp, self.seed, self.device)
+        return (self.model, self.precision, self.tp, self.ep, self.dp, self.rank, self.layers, self.mtp, self.seed, self.device)
 
     def json(self) -> dict[str, Any]:
         return asdict(self)

@@ -8,11 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from profiler.measure.ceilings import measure_ceilings
 from profiler.measure.environment import measured_environment
 from profiler.measure.measure import Progress, measure
+from profiler.measure.memory import refuse_what_cannot_fit
 from profiler.measure.point_fields import UNMEASURED, point_environment, subject_fields
 from profiler.measure.point_spec import PointSpec
 from profiler.power.declared import DeclaredPower, NoPower
@@ -21,10 +23,10 @@ from profiler.power.replay import ReplayPower
 from profiler.power.source import PowerSource
 from triton_kernels.target import resolve_device
 from workloads.decoder import Decoder
-from workloads.deployment import Deployment
-from workloads.model_spec import read_model
+from workloads.depth import reduced
 from workloads.plan import plan_id
-from workloads.shape import StepShape
+from workloads.planning import check_step, rank_sizes
+from workloads.read_model import read_model
 from workloads.steps import StepRunner, build_decoder
 
 
@@ -68,20 +70,24 @@ class Session:
         environment = self.environment(spec.device)
         self._progress("weights", None, "")
         model = read_model(spec.model)
-        deployment = Deployment(precision=spec.precision, kv_cache=spec.kv_cache, tp=spec.tp, ep=spec.ep, dp=spec.dp)
-        shape = StepShape(phase=spec.phase, batch=spec.batch, context=spec.context)
+        whole, deployment, shape = model, spec.deployment, spec.shape
+        if spec.layers is not None:
+            model, _ = reduced(whole, spec.layers)
+        check_step(model, deployment, shape)
+        refuse_what_cannot_fit(model, spec, _memory_bytes(device))
         if self._decoder is None or self._decoder_key != spec.weights_key:
             self._decoder = self._decoder_key = None
             self.release()
-            self._decoder = build_decoder(model, deployment, device, seed=spec.seed, positions=model.max_positions)
+            self._decoder = build_decoder(model, deployment, device, seed=spec.seed, positions=model.max_positions, rank=spec.rank, mtp=spec.mtp)
             self._decoder_key = spec.weights_key
         self._progress("inputs", None, "")
-        runner = StepRunner(model, deployment, shape, device, routing=spec.routing, seed=spec.seed, decoder=self._decoder)
+        runner = StepRunner(model, deployment, shape, device, routing=spec.routing, rank=spec.rank, seed=spec.seed, decoder=self._decoder)
         source = self._power(spec, device)
         told_by = f"{source.name} {spec.power_replay or ''}"
         measured = measure(runner, spec, source, idle_w=self._idle_w.get(told_by), progress=self._progress)
         self._idle_w[told_by] = measured.fields["idle_board_w"]
         sizes = runner.sizes
+        params = sizes.params if model is whole else rank_sizes(whole, deployment).params
         del runner
         self.release()  # the cache and graphs of this shape; the weights stay
         point = UNMEASURED | subject_fields(spec, environment) | measured.fields
@@ -89,11 +95,13 @@ class Session:
             "status": "ok",
             "error": None,
             "plan": plan_id(measured.plan),
-            "params": asdict(sizes.params),
+            "params": asdict(params),
             "weight_bytes": sizes.weight_bytes,
             "kv_bytes_per_token": sizes.kv_bytes_per_token,
             "environment": point_environment(environment, measured.fields["environment"]),
         }
+        if spec.emulated:
+            point["provenance"] = point["provenance"] | {"step_s": "emulated"}
         return {"point": point, "series": measured.series, "plan": measured.plan}
 
     def out_of_memory(self, spec: PointSpec, message: str) -> dict[str, Any]:
@@ -128,6 +136,11 @@ class Session:
         if isinstance(self._sensor, NoPower) and spec.watts is not None and not self._sensor.invalid_reasons:
             return DeclaredPower(spec.watts)
         return self._sensor
+
+
+def _memory_bytes(device: torch.device) -> int:
+    """All of the device's memory; a CPU's is the machine's."""
+    return int(torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else psutil.virtual_memory().total)
 
 
 def _sensor(device: torch.device) -> NvmlPower | NoPower:

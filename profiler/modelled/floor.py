@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from profiler.gpus import GpuSpec
+from profiler.modelled.fits import USABLE_MEMORY
 from profiler.modelled.floor_math import floor_of_plan
+from profiler.modelled.link import LinkTime, collective_seconds, span_of
+from triton_kernels.errors import TokenmillError
 
 if TYPE_CHECKING:
     from workloads.deployment import Deployment
     from workloads.model_spec import ModelSpec
     from workloads.planning import Sizes
+    from workloads.routing import Routing
     from workloads.shape import StepShape
 
-# Share of a GPU's memory that weights and cache may take; the rest is for activations, graphs and the allocator. Source: vLLM's default gpu_memory_utilization.
-USABLE_MEMORY = 0.9
-
-
-# From so many tokens on every expert of every catalogue model is touched (128 experts, top-8: one is missed once in 10^112 layers), and a floor depends on
-# a draw by its touched experts alone: one layer's draw stands for all.
-TOKENS_THAT_TOUCH_ALL = 4096
+# Tokens whose experts are drawn for one floor, over all layers: half a second and 100 MB at top-8. Where the group has more than this over the number of
+# layers, fewer layers are drawn and the others repeat them: with thousands of tokens every expert is touched, and layers differ little.
+TOKENS_DRAWN = 1 << 19
+# One layer of more tokens in the expert-parallel group would take more memory than a floor may.
+MOST_TOKENS_OF_A_GROUP = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class FloorRequest:
-    """One step of one model in one deployment, and how its routing is drawn."""
+    """One step of one model in one deployment, whose rank, and how its routing is drawn."""
 
     spec: ModelSpec
     deployment: Deployment
     shape: StepShape
-    routing: str = "uniform"
+    routing: Routing
+    rank: str = "hottest"
+    span: str | None = None
     seed: int = 0
 
 
@@ -38,54 +43,91 @@ def plan_of(request: FloorRequest) -> tuple[dict[str, Any], Sizes]:
     """The plan as JSON with the work of one drawn step, and the model's sizes. Imports torch."""
     import numpy as np
 
-    from workloads.decoder import Sampling
-    from workloads.inputs import step_facts
+    from workloads.facts import played_rank, step_facts
     from workloads.planning import plan_step
+    from workloads.step_inputs import Sampling
 
-    plan, sizes = plan_step(request.spec, request.deployment, request.shape, sampling=Sampling())
+    spec, deployment, shape = request.spec, request.deployment, request.shape
+    played = played_rank(deployment, request.rank)
+    plan, sizes = plan_step(spec, deployment, shape, sampling=Sampling(), rank=played)
     rng = np.random.default_rng(request.seed)
-    layers_drawn = 1 if request.shape.tokens >= TOKENS_THAT_TOUCH_ALL else None
-    facts, _ = step_facts(request.spec, request.shape, request.routing, rng, layers_drawn=layers_drawn)
+    facts, _ = step_facts(spec, deployment, shape, request.routing, request.rank, rng, layers_drawn=_layers_drawn(request))
     return plan.json([facts]), sizes
 
 
-def floor_row(request: FloorRequest, plan: dict[str, Any], sizes: Sizes, gpu: GpuSpec, ceilings: dict[str, float]) -> dict[str, Any]:
-    """One row of `floor --json`: sizes, whether it fits, the floor and the rate it allows, by operation.
+def _layers_drawn(request: FloorRequest) -> int:
+    """How many layers' routing to draw; a recorded histogram has its own for each layer, so that none stands for another."""
+    deployment, tokens = request.deployment, request.shape.tokens
+    if deployment.exchanges:
+        tokens = tokens // deployment.tp * deployment.ep
+        if tokens > MOST_TOKENS_OF_A_GROUP:
+            too_many = f"{tokens} tokens in one step of its GPUs, more than the {MOST_TOKENS_OF_A_GROUP} whose experts can be drawn"
+            raise TokenmillError(f"--ep {deployment.ep}: {too_many}; lower --batch or --context")
+    layers = len(request.spec.moe_layers) + 1
+    return layers if request.routing.kind == "histogram" else min(layers, max(1, TOKENS_DRAWN // tokens))
 
-    `ceilings` {"bandwidth": bytes/s, lane: FLOP/s} replace the datasheet's figures where given.
+
+def floor_row(
+    request: FloorRequest, plan: dict[str, Any], sizes: Sizes, gpu: GpuSpec, ceilings: dict[str, float], smallest: Deployment | None
+) -> dict[str, Any]:
+    """One row of `floor --json`: sizes, whether it fits, the floor and the rate it allows, by operation; what the links add.
+
+    `ceilings` {"bandwidth": bytes/s, lane: FLOP/s} replace the datasheet's figures where given. `smallest`: the smallest deployment that fits.
     """
     shape, deployment = request.shape, request.deployment
-    cache_bytes = sizes.kv_bytes_per_token * shape.context * shape.batch
+    cache_bytes = sizes.cache_bytes(shape)
     floor = floor_of_plan(plan, gpu=gpu, ceilings=ceilings)
-    fits = sizes.weight_bytes + cache_bytes <= USABLE_MEMORY * gpu.memory_bytes
+    span = span_of(gpu, deployment.gpus, request.span)
+    links = [] if span is None else LinkTime(gpu=gpu, span=span).of_plan(plan)
+    collective_s = None if span is None or floor.floor_s is None else collective_seconds(links, floor.floor_s)
+    step_s = _step_floor(floor.floor_s, collective_s)
+    rate = None if step_s is None else shape.tokens * deployment.dp / step_s["serial"] / deployment.gpus
     decode = shape.phase == "decode"
-    rate = None if floor.floor_s is None else shape.tokens / floor.floor_s / deployment.gpus
     return {
         "model": request.spec.name,
         "gpu": gpu.key,
         "phase": shape.phase,
         "precision": deployment.precision,
-        "kv_cache": deployment.kv_cache or deployment.precision,
+        "kv_cache": deployment.kv_format.name,
         "batch": shape.batch,
         "context": shape.context,
-        "routing": request.routing,
+        "mtp": shape.mtp,
+        "routing": request.routing.text,
         "tp": deployment.tp,
         "ep": deployment.ep,
         "dp": deployment.dp,
+        "gpus": deployment.gpus,
+        "rank": request.rank,
+        "span": None if span is None else span.name,
         "total_params": sizes.params.total,
         "active_params": sizes.params.active,
         "active_params_without_embedding": sizes.params.active_without_embedding,
         "weight_bytes": sizes.weight_bytes,
         "kv_bytes_per_token": sizes.kv_bytes_per_token,
         "kv_cache_bytes": cache_bytes,
-        "fits": fits,
-        "smallest_deployment_that_fits": {"tp": 1, "ep": 1, "dp": 1} if fits else None,  # of the deployments known here, which are of one GPU
+        "fits": sizes.weight_bytes + cache_bytes <= USABLE_MEMORY * gpu.memory_bytes,
+        "smallest_deployment_that_fits": None if smallest is None else {"tp": smallest.tp, "ep": smallest.ep, "dp": smallest.dp, "gpus": smallest.gpus},
         "ceilings": floor.rates,
         "ceilings_source": floor.rates_source,
         "floor_s": floor.floor_s,
+        "collective_s": collective_s,
+        "step_floor_s": step_s,
         "ceiling_output_tokens_per_s_per_gpu": rate if decode else None,
         "ceiling_input_tokens_per_s_per_gpu": None if decode else rate,
-        "collective_s": None,  # one GPU: there is nothing to exchange
         "ops": floor.ops,
-        "provenance": {"floor_s": "modelled", "ceilings": "assumed" if ceilings else "reference"},
+        "link": links,
+        "provenance": {
+            "floor_s": "modelled",
+            "collective_s": None if span is None else "modelled",
+            "step_floor_s": "modelled",
+            "ceiling_tokens_per_s_per_gpu": "modelled" if span is None else "modelled: from step_floor_s.serial",
+            "ceilings": "assumed" if ceilings else "reference",
+        },
     }
+
+
+def _step_floor(floor_s: float | None, collective_s: Mapping[str, float] | None) -> dict[str, float] | None:
+    """The floor with what the links add, by how they are: beside the compute or behind it."""
+    if floor_s is None:
+        return None
+    return {how: floor_s + ((collective_s or {}).get(how, 0.0)) for how in ("overlapped", "serial")}

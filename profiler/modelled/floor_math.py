@@ -6,11 +6,12 @@ Source: Williams, Waterman, Patterson, "Roofline" (CACM 2009), applied per opera
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from profiler.gpus import GpuSpec
+from profiler.modelled.link import group_of
 from triton_kernels.errors import TokenmillError, unknown
 
 BANDWIDTH = "bandwidth"
@@ -28,7 +29,7 @@ class Floor:
     rates: dict[str, float]  # what was used: bandwidth in bytes/s, lanes in FLOP/s
     rates_source: str  # "datasheet", "measured", "given", or two of them
     missing: tuple[str, ...]
-    ops: list[dict[str, Any]]  # one per plan entry: op, part, count, flops, bytes, link_bytes, floor_s, bound ("memory" | "compute")
+    ops: list[dict[str, Any]]  # one per plan entry that is no collective: op, part, count, flops, bytes, link_bytes, floor_s, bound ("memory" | "compute")
 
 
 def parse_ceilings(text: str) -> dict[str, float]:
@@ -62,16 +63,18 @@ def floor_of_plan(plan: Mapping[str, Any], *, gpu: GpuSpec | None, ceilings: Map
     """The floor of a plan's JSON at `ceilings`, the GPU's datasheet filling in rates they lack.
 
     `plan`: {"calls": [{"op", "part", "count", "work": {"flops", "lane", "read_bytes", "written_bytes", "link_bytes"}}]}, work being an entry's total.
-    `ceilings`: {"bandwidth": bytes/s, lane: FLOP/s}. Bytes over the link are counted and not timed: links have their own model.
+    `ceilings`: {"bandwidth": bytes/s, lane: FLOP/s}. Collectives among several ranks are left out, with what they read and write in memory: links have
+    their own model, whose cited times are of whole kernels. Bytes over the link are counted.
     """
-    rates, source = _rates(plan, gpu, ceilings or {}, ceilings_name)
-    ops = [_op(entry, rates) for entry in plan["calls"]]
-    missing = tuple(sorted({name for entry in plan["calls"] for name in _needs(entry) if name not in rates}))
+    calls = [entry for entry in plan["calls"] if group_of(entry) == 1]
+    rates, source = _rates(calls, gpu, ceilings or {}, ceilings_name)
+    ops = [_op(entry, rates) for entry in calls]
+    missing = tuple(sorted({name for entry in calls for name in _needs(entry) if name not in rates}))
     return Floor(
         floor_s=None if missing else math.fsum(op["floor_s"] for op in ops),
         flops=math.fsum(op["flops"] for op in ops),
         memory_bytes=math.fsum(op["bytes"] for op in ops),
-        link_bytes=math.fsum(op["link_bytes"] for op in ops),
+        link_bytes=math.fsum(entry["work"]["link_bytes"] for entry in plan["calls"]),
         rates=rates,
         rates_source=source,
         missing=missing,
@@ -90,10 +93,10 @@ def _needs(entry: Mapping[str, Any]) -> set[str]:
     return needs | {work["lane"]} if work["flops"] and work["lane"] else needs
 
 
-def _rates(plan: Mapping[str, Any], gpu: GpuSpec | None, ceilings: Mapping[str, float], name: str) -> tuple[dict[str, float], str]:
+def _rates(calls: Sequence[Mapping[str, Any]], gpu: GpuSpec | None, ceilings: Mapping[str, float], name: str) -> tuple[dict[str, float], str]:
     """Rates by name and where they come from: `ceilings` first, then the datasheet."""
     datasheet = {BANDWIDTH: gpu.bandwidth_bytes_per_s, **gpu.flops_per_s} if gpu else {}
-    needed = {rate for entry in plan["calls"] for rate in _needs(entry)}
+    needed = {rate for entry in calls for rate in _needs(entry)}
     rates = {rate: ceilings.get(rate, datasheet.get(rate)) for rate in sorted(needed)}
     used = [label for label, table in ((name, ceilings), ("datasheet", {k: v for k, v in datasheet.items() if k not in ceilings})) if needed & set(table)]
     return {rate: value for rate, value in rates.items() if value is not None}, " and ".join(used) or "none"

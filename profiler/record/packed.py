@@ -1,6 +1,6 @@
 """A run in four flat files, for evidence that is committed or sent: `read_run` reads it like any other.
 
-    run.json   points.jsonl   plans.json {id: plan}   series.jsonl.gz (each sample with its point_id)
+run.json   points.jsonl   plans.json {id: plan}   series.jsonl.gz (each sample with its point_id)
 """
 
 from __future__ import annotations

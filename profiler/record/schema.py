@@ -9,7 +9,10 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Field:
-    """One field. `where`: point (recorded), derived (computed when reading a point), mix (computed from two points), window, series."""
+    """One field.
+
+    `where`: point (recorded), derived (computed when reading a point), mix (computed from two points), window, series, floor (a row of `floor --json`).
+    """
 
     name: str
     where: str
@@ -42,9 +45,11 @@ FIELDS: tuple[Field, ...] = (
         ("tp", "GPUs", "tensor-parallel size"),
         ("ep", "GPUs", "expert-parallel size"),
         ("dp", "ranks", "data-parallel size; GPUs of the deployment = tp x dp"),
-        ("span", "", "what the deployment covers: one NVLink domain, or several nodes"),
+        ("span", "", "what the deployment covers: nvl8 or nvl72 (one NVLink domain), or nodes; null for one GPU"),
         ("routing", "", "how expert ids were drawn: uniform, balanced, zipf:S, a file, or model"),
-        ("rank", "", "which rank this process played"),
+        ("rank", "", "which rank this process played: hottest, mean, or a number"),
+        ("mtp", "", "whether the multi-token-prediction module drafted a token behind each step"),
+        ("layers_measured", "", "kind of layer -> [measured, in the model] where some were left out, and then no rates; null: all"),
         ("seed", "", "seed of weights, inputs and routing"),
         ("gpu", "", "name that the driver gives"),
         ("gpu_key", "", "key in `tokenmill list gpus`; null for a GPU not in it"),
@@ -72,8 +77,8 @@ FIELDS: tuple[Field, ...] = (
         ("plan", "", "id of the recorded plan: every operation of the step with its work"),
         ("ceilings", "", "rates measured in this run: bandwidth_bytes_per_s, copy_bytes_per_s, flops_per_s by lane (bytes/s, FLOP/s)"),
         ("params", "", "parameters: total, active per token, active without the embedding"),
-        ("weight_bytes", "bytes", "weights of the whole model in its formats"),
-        ("kv_bytes_per_token", "bytes", "KV cache of one token, all layers"),
+        ("weight_bytes", "bytes", "weights of the rank in their formats, of the layers measured"),
+        ("kv_bytes_per_token", "bytes", "KV cache of one token on the rank, all layers measured"),
         ("valid", "", "false: kept, and never in a headline"),
         ("invalid_reasons", "", "validity gates that failed"),
         ("warnings", "", "what to know before believing it; untuned_kernels: the kernels, not the GPU, may be what is slow"),
@@ -101,11 +106,16 @@ FIELDS: tuple[Field, ...] = (
     ),
     *_fields(
         "derived",
-        ("output_tokens_per_s_per_gpu", "tokens/s", "tokens emitted in the windows, over their length, per GPU of the deployment"),
+        ("collective_s", "s", "emulated deployment: links beside the median step, {overlapped: what sticks out beyond the compute, serial: all}; modelled"),
+        (
+            "output_tokens_per_s_per_gpu",
+            "tokens/s",
+            "tokens of the windows over their length, per GPU of the deployment; emulated: with collective_s.serial",
+        ),
         ("input_tokens_per_s_per_gpu", "tokens/s", "the same of prompt tokens"),
         ("total_tokens_per_s_per_gpu", "tokens/s", "the same of both"),
-        ("tokens_per_s_per_user", "tokens/s", "decode: 1 / median step, what one reader sees"),
-        ("energy_j_per_output_token", "J/token", "energy over emitted tokens"),
+        ("tokens_per_s_per_user", "tokens/s", "decode: 1 / median step, what one reader sees; emulated: with collective_s.serial"),
+        ("energy_j_per_output_token", "J/token", "energy over emitted tokens; emulated: of the compute, without the network"),
         ("energy_j_per_total_token", "J/token", "energy over emitted and computed tokens"),
         ("floor_s", "s", "roofline: sum over operations of max(FLOP / rate, bytes / bandwidth); collectives not in it"),
         ("floor_source", "", "rates of the floor: measured (this run's ceilings), datasheet, or both"),
@@ -127,5 +137,19 @@ FIELDS: tuple[Field, ...] = (
         ("why_null", "", "why there is no price of a token"),
         ("energy_j_per_output_token", "J/token", "energy of prefill and decode of a request, over its output tokens"),
         ("tokens_per_s_per_mw", "tokens/s/MW", "output tokens per megajoule of the whole request, by boundary"),
+    ),
+    *_fields(
+        "floor",
+        ("gpus", "GPUs", "GPUs of the deployment: tp x dp"),
+        ("rank", "", "whose floor it is: the hottest rank's (most rows in each layer), the mean one's, or a number"),
+        ("span", "", "what the deployment covers: nvl8 or nvl72 (one NVLink domain), or nodes; null for one GPU"),
+        ("fits", "", "whether the rank's weights and cache take at most 0.9 of its memory"),
+        ("smallest_deployment_that_fits", "", "fewest GPUs, in powers of two, that hold weights and cache: tp, ep, dp, gpus; null: none found"),
+        ("floor_s", "s", "roofline of the rank's compute: sum over operations of max(FLOP / rate, bytes / bandwidth); collectives not in it"),
+        ("collective_s", "s", "links: serial is their whole time, overlapped what sticks out beyond floor_s; null for one GPU"),
+        ("step_floor_s", "s", "floor_s and links: serial is their sum, overlapped the longer of both"),
+        ("ceiling_output_tokens_per_s_per_gpu", "tokens/s", "decode: new tokens of the deployment over step_floor_s.serial, per GPU"),
+        ("ceiling_input_tokens_per_s_per_gpu", "tokens/s", "prefill: the same of prompt tokens"),
+        ("link", "", "one entry per collective of the plan: op, part, count, bytes (sent by the rank), span, s (all calls), source"),
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from profiler.economics.points import is_reduced
 from profiler.economics.prices import PricePick
 from profiler.report.headline import Phase, Plans, phases
 from profiler.report.numbers import percent, usd
@@ -82,6 +83,8 @@ def _make_it_valid(rows: Sequence[Row]) -> str:
         return f"no mix is valid ({printable(', '.join(reasons))}): free the machine, then run again with more or longer windows (--windows, --window)"
     if any(not ok(point) for row in rows for point in row.points):
         return "points failed: see the footnotes; a smaller --batch or --context takes less memory"
+    if any(is_reduced(point) for row in rows for point in row.points):
+        return "some layers were left out: a device, or a deployment of more GPUs, that holds all of them gives tokens/s and dollars (tokenmill floor)"
     return "no mix was measured: --phase both --mix 8k/1k gives dollars per token"
 
 
@@ -91,6 +94,8 @@ def not_covered(points: Sequence[Figures], price: PricePick | None) -> str:
     gaps = ["serving (scheduler, queueing)", "the host"]
     if all((point.get("deployment_gpus") or 1) == 1 for point in ran):
         gaps.append("the network between GPUs")
+    elif any(point.get("energy_j") is not None for point in ran):
+        gaps.append("the network's joules")
     if any(point.get("device") == "cpu" for point in ran):
         gaps.append("GPUs (a CPU runs the operations' PyTorch references, not the kernels)")
     elif any(point.get("kernel_ratio") is None for point in ran):

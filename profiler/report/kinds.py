@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from profiler.economics.points import is_reduced
 from profiler.economics.prices import PricePick
 from profiler.report.rows import Figures, Row, ok
 
@@ -77,5 +78,8 @@ def _why_failed(point: Figures) -> str:
     status, error = point.get("status"), point.get("error")
     name = f"{point.get('phase')} {point.get('precision')} batch {point.get('batch')}"
     if status == "oom":
-        return f"{name}: out of memory, a result too"
+        why = str(error).partition("MemoryError: ")[2] if error and "what fits" in str(error) else ""
+        return f"{name}: out of memory, a result too{f' ({why})' if why else ''}"
+    if is_reduced(point):
+        return f"{name}: some layers were left out (--layers), so no tokens/s and no price"
     return f"{name}: {error or 'has no figure'}" if not ok(point) else f"{name}: no figure was recorded"

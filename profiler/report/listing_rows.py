@@ -54,12 +54,22 @@ def gpus(_: str | None) -> Listing:
 
 def models(_: str | None) -> Listing:
     from workloads.catalogue import CATALOGUE
+    from workloads.read_model import read_model
 
-    rows = [
+    specs = {name: read_model(name) for name in CATALOGUE}
+    rows: list[Row] = [
         {
             "name": entry.name,
             "published_total_params": entry.published_total_params,
             "published_active_params": entry.published_active_params,
+            "active_convention": entry.active_convention,
+            "layers": specs[entry.name].layers,
+            "experts": None if (moe := specs[entry.name].moe) is None else moe.experts,
+            "experts_per_token": None if moe is None else moe.top_k,
+            "max_positions": specs[entry.name].max_positions,
+            # Every layer's cached values, two bytes each: a window shortens what is read, not what is kept.
+            "kv_bytes_per_token_bf16": 2 * specs[entry.name].layers * specs[entry.name].attention.cache_width,
+            "published_in": None if (quantization := specs[entry.name].quantization) is None else quantization.recipe or quantization.method,
             "source": entry.source,
             "config": entry.config.name,
         }
@@ -71,18 +81,33 @@ def models(_: str | None) -> Listing:
             "name": lambda r: r["name"],
             "parameters": lambda r: _billions(r["published_total_params"]),
             "active": lambda r: _billions(r["published_active_params"]),
-            "source": lambda r: r["source"],
+            "layers": lambda r: str(r["layers"]),
+            "experts": lambda r: "-" if r["experts"] is None else f"{r['experts']} / {r['experts_per_token']}",
+            "context": lambda r: f"{r['max_positions'] >> 10}k",
+            "KV B/token": lambda r: f"{r['kv_bytes_per_token_bf16']:,}",
+            "format": lambda r: r["published_in"] or "bf16",
         },
-        notes=("Sizes as published (reference). Any path to a config.json, or to its folder, works in place of a name.",),
+        notes=(
+            "Parameters as published (reference), the rest from the config; KV cache in bf16, all layers. --json: sources.",
+            "Any path to a config.json, or to its folder, works in place of a name.",
+        ),
     )
 
 
 def formats(_: str | None) -> Listing:
-    rows = [{"name": f.name, "bits": f.bits, "bytes_per_value": f.bytes_per_value, "lane": f.lane} for f in FORMATS.values()]
+    rows = [{"name": f.name, "bits": f.bits, "bytes_per_value": f.bytes_per_value, "lane": f.lane, "runs": f.runs} for f in FORMATS.values()]
     return Listing(
         rows=rows,
-        columns={"name": lambda r: r["name"], "bits": lambda r: str(r["bits"]), "lane": lambda r: r["lane"]},
-        notes=("lane: the arithmetic unit whose rate bounds a matmul in this format (fp32: CUDA cores).",),
+        columns={
+            "name": lambda r: r["name"],
+            "bits": lambda r: str(r["bits"]),
+            "lane": lambda r: r["lane"],
+            "runs": lambda r: "yes" if r["runs"] else "floor only",
+        },
+        notes=(
+            "lane: the arithmetic unit whose rate bounds a matmul in this format (fp32: CUDA cores).",
+            "runs: kernels exist; else floors and plans only.",
+        ),
     )
 
 

@@ -76,7 +76,9 @@ def outcome(point: dict[str, Any]) -> str:
         return printable(reason[:200])
     step_s = point["step_s"]["median"]
     verdict = "" if point["valid"] else f", not valid: {', '.join(point['invalid_reasons'])}"
-    return printable(f"{step_s * 1e3:.4g} ms per step, {quantity(point['tokens_per_step'] / step_s)} tok/s{verdict}")
+    # One rank or some layers of a model have no tokens/s of their own.
+    rate = "" if (point.get("provenance") or {}).get("step_s") == "emulated" else f", {quantity(point['tokens_per_step'] / step_s)} tok/s"
+    return printable(f"{step_s * 1e3:.4g} ms per step{rate}{verdict}")
 
 
 def best_so_far(run: Run, price: PricePick | None) -> str:

@@ -40,7 +40,8 @@ class Row:
     @property
     def group(self) -> tuple[Any, ...]:
         """Rows of one group differ in their batch alone."""
-        return (self.run_id, *(self.subject.get(name) for name in ("model", "precision", "kv_cache", "context", "mix", "tp", "ep", "dp", "routing")))
+        same = ("model", "precision", "kv_cache", "context", "mix", "tp", "ep", "dp", "span", "rank", "mtp", "routing")
+        return (self.run_id, *(self.subject.get(name) for name in same))
 
 
 def ok(point: Figures) -> bool:

@@ -13,7 +13,7 @@ from profiler.report.rows import Figures, ok
 from profiler.report.text import printable
 
 # Said of every point on a machine without GPU, or for every kernel that nobody compared: they make no machine unfit.
-_EXPECTED = ("no_power", "untuned_kernels")
+_EXPECTED = ("no_power", "untuned_kernels", "no_network")
 
 
 def machine(header: Mapping[str, Any], points: Sequence[Figures]) -> str:
@@ -73,9 +73,18 @@ def _count(parameters: float | None) -> str:
 def _deployment(point: Figures) -> str:
     gpus = point.get("deployment_gpus") or 1
     routing = f", {printable(point.get('routing'))} routing" if point.get("routing") else ""
+    depth = ""
+    if point.get("layers_measured"):
+        layers = ", ".join(f"{measured} of {whole} {printable(kind)}" for kind, (measured, whole) in point["layers_measured"].items())
+        depth = f"; measured with {layers} layers, so no tokens/s and no price"
+    if point.get("mtp"):
+        routing += ", with multi-token prediction"
     if gpus > 1:
-        return f"{gpus} GPUs (tp {point.get('tp')}, ep {point.get('ep')}, dp {point.get('dp')}){routing}"
-    return ("one GPU" if point.get("device") == "cuda" else "one CPU") + routing
+        rank = point.get("rank")
+        played = f"the {printable(rank)} rank" if rank in ("hottest", "mean") else f"rank {printable(rank)}"
+        sizes = f"tp {point.get('tp')}, ep {point.get('ep')}, dp {point.get('dp')}; {printable(point.get('span'))}"
+        return f"{gpus} GPUs ({sizes}), of which {played} ran and links are modelled{routing}{depth}"
+    return ("one GPU" if point.get("device") == "cuda" else "one CPU") + routing + depth
 
 
 def mix(points: Sequence[Figures]) -> str:

@@ -161,6 +161,7 @@ class Conductor:
         return UNMEASURED | subject_fields(spec, self.environment) | {
             "point_id": name, "status": "ok", "valid": True, "step_s": {"median": step_s, "ci95": None}, "window_s": step_s, "cached_tokens": 0,
             "output_tokens": 0 if prefill else spec.batch, "input_tokens": spec.batch * spec.context if prefill else 0,
+            "provenance": {"step_s": "emulated"} if spec.emulated else {},
         }  # fmt: skip
 
     def _point(self, spec: PointSpec, name: str, outcome: Outcome, writer: RunWriter) -> dict[str, Any]:

@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from profiler.measure.point_spec import PointSpec
+from profiler.modelled.link import span_of
 from profiler.modelled.mix import parse_mix
 from profiler.sweep.comma_lists import names, whole_numbers
 from triton_kernels.errors import TokenmillError
-from workloads.model_spec import read_model
+from workloads.deployment import deployment_of
+from workloads.depth import reduced
+from workloads.read_model import read_model
+from workloads.recipe import recipe_named
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +53,11 @@ class SweepRequest:
     mix: str | None = None
     tp: int = 1
     ep: int = 1
-    dp: int = 1
+    dp: int | None = None
+    rank: str = "hottest"
+    span: str | None = None
+    layers: int | None = None
+    mtp: bool = False
     routing: str = "uniform"
     device: str = "auto"
     kernels: str = "triton"
@@ -77,11 +85,21 @@ def expand(request: SweepRequest, device: str, default: Default) -> list[PointSp
     if request.context is not None and request.mix is not None:
         raise TokenmillError("--context and --mix: give one of them; a mix sets its own context")
     model = request.model or default.model
-    positions = read_model(model).max_positions
+    spec = read_model(model)
+    positions = spec.max_positions
+    deployment = deployment_of(precision=default.precision, tp=request.tp, ep=request.ep, dp=request.dp)
+    deployment.check(spec)
+    if request.layers is not None:
+        reduced(spec, request.layers)
+    if request.mtp and not spec.mtp_modules:
+        raise TokenmillError(f"--mtp: {spec.name} has no multi-token-prediction module")
+    if request.span is not None:
+        span_of(None, deployment.gpus, request.span)
     blank = PointSpec(
         model=model, phase="decode", precision=default.precision, kv_cache=default.precision, batch=1, context=1, tp=request.tp, ep=request.ep,
-        dp=request.dp, routing=request.routing, seed=request.seed, device=device, kernels=request.kernels, windows=request.windows,
-        window_s=WINDOW_S[device] if request.window_s is None else request.window_s, watts=request.watts, power_replay=request.power_replay,
+        dp=deployment.dp, rank=request.rank, span=request.span, layers=request.layers, mtp=request.mtp, routing=request.routing, seed=request.seed,
+        device=device, kernels=request.kernels, windows=request.windows, window_s=WINDOW_S[device] if request.window_s is None else request.window_s,
+        watts=request.watts, power_replay=request.power_replay,
     )  # fmt: skip
     batches = list(default.batches) if request.batch is None else whole_numbers("--batch", request.batch)
     precisions = [default.precision] if request.precision is None else names("--precision", request.precision)
@@ -89,7 +107,7 @@ def expand(request: SweepRequest, device: str, default: Default) -> list[PointSp
     points: list[PointSpec] = []
     for precision in precisions:
         for cache in caches:
-            formats = replace(blank, precision=precision, kv_cache=cache or precision)
+            formats = replace(blank, precision=precision, kv_cache=cache or recipe_named(precision).activation.name)
             for shape in _shapes(request, default, positions, batches):
                 points.append(replace(formats, phase=shape.phase, batch=shape.batch, context=shape.context, mix=shape.mix))
     return list(dict.fromkeys(points))

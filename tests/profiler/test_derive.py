@@ -89,6 +89,51 @@ def test_provenance_is_the_weakest_of_the_inputs() -> None:
     assert emulated["provenance"]["tokens_per_s_per_mw.board"] == "emulated"
 
 
+LINK_PLAN = {
+    "calls": [
+        *PLAN["calls"],
+        {"op": "all_reduce", "part": "mlp.all_reduce", "count": 100, "attrs": {"group": "tp", "group_size": 2}, "work": {**WORK, "flops": 0, "read_bytes": 0}},
+    ]
+}
+
+
+def emulated(**changes: Any) -> dict[str, Any]:
+    """One rank of two: 100 reductions of no bytes are 100 x 8.5 us = 0.85 ms behind a step of 7.8125 ms."""
+    return decode(tp=2, deployment_gpus=2, span="nvl8", provenance={"step_s": "emulated", "energy_j": "measured"}, tokens_per_step=4, **changes)
+
+
+def test_an_emulated_step_is_as_long_as_its_compute_and_its_links() -> None:
+    point = derive_point(emulated(), LINK_PLAN, GPUS["h200"])
+    assert point["collective_s"] == pytest.approx({"overlapped": 0.0, "serial": 0.85e-3})
+    assert point["tokens_per_s_per_user"] == pytest.approx(1 / 8.6625e-3)
+    assert point["output_tokens_per_s_per_gpu"] == pytest.approx(4 / 8.6625e-3 / 2)
+    assert (point["provenance"]["collective_s"], point["provenance"]["output_tokens_per_s_per_gpu"]) == ("modelled", "emulated")
+    assert point["energy_j_per_output_token"] == pytest.approx(1.5 * 2)  # both GPUs compute
+    assert any(warning.startswith("no_network") for warning in point["warnings"])
+    assert point["share_of_roofline"] == pytest.approx(2e-3 / 7.8125e-3)
+
+
+def test_an_emulated_point_without_its_links_has_no_rates() -> None:
+    point = derive_point(emulated(), None, GPUS["h200"])
+    assert (point["collective_s"], point["output_tokens_per_s_per_gpu"], point["tokens_per_s_per_user"]) == (None, None, None)
+
+
+def test_links_of_a_machine_that_is_not_in_the_table_are_assumed() -> None:
+    assert derive_point(emulated(gpu_key=None), LINK_PLAN, None)["provenance"]["collective_s"] == "assumed"
+
+
+def test_a_reduced_model_has_a_share_of_roofline_and_neither_rates_nor_money() -> None:
+    cut = {"layers_measured": {"dense": [3, 3], "moe": [4, 58]}, "provenance": {"step_s": "emulated"}}
+    point = derive_point(decode(**cut), PLAN, GPUS["h200"])
+    assert point["share_of_roofline"] == pytest.approx(0.256)
+    assert (point["output_tokens_per_s_per_gpu"], point["tokens_per_s_per_user"], point["energy_j_per_output_token"]) == (None, None, None)
+    (mix,) = derive(decode(**cut), prefill(**cut), price=pick_price(BOOK, "h200")).mixes
+    assert mix["usd_per_mtok"] is None
+    assert "some layers were left out" in mix["why_null"]
+    whole = decode(layers_measured={"moe": [48, 48]})
+    assert derive_point(whole, PLAN, GPUS["h200"])["output_tokens_per_s_per_gpu"] == pytest.approx(512.0)
+
+
 def test_declared_watts_are_the_nodes_and_assumed() -> None:
     declared = decode(power_source="declared", board_w=None, node_w=768.0, provenance={"step_s": "measured", "energy_j": "assumed"})
     point = derive_point(declared, PLAN, None, pick_price(BOOK, None, pue=1.25))

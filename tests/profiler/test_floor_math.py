@@ -9,7 +9,7 @@ from triton_kernels.errors import TokenmillError
 
 def entry(op: str, *, flops: float = 0, lane: str | None = None, read: float = 0, written: float = 0, link: float = 0) -> dict[str, Any]:
     work = {"flops": flops, "lane": lane, "read_bytes": read, "written_bytes": written, "link_bytes": link}
-    return {"op": op, "part": op, "count": 1, "work": work}
+    return {"op": op, "part": op, "count": 1, "attrs": {}, "work": work}
 
 
 # At 4 TB/s and 800 TFLOP/s: 2 GB take 0.5 ms and 80 GFLOP 0.1 ms (memory); 1.6 TFLOP take 2 ms and 4 GB 1 ms (compute); 0.4 GB 0.1 ms.
@@ -30,6 +30,14 @@ def test_the_floor_is_the_sum_of_each_operations_slower_side() -> None:
     assert [op["floor_s"] for op in floor.ops] == pytest.approx([0.5e-3, 2e-3, 0.1e-3])
     assert (floor.flops, floor.memory_bytes, floor.link_bytes) == (1.68e12, 6.4e9, 7.0)
     assert (floor.rates, floor.rates_source, floor.missing) == (CEILINGS, "given", ())
+
+
+def test_collectives_are_left_to_the_links_model_and_their_bytes_counted() -> None:
+    reduce = entry("all_reduce", read=4e9, written=4e9, link=5.0) | {"attrs": {"group": "tp", "group_size": 2}}
+    alone = entry("all_reduce", read=4e9) | {"attrs": {"group": "tp", "group_size": 1}}
+    floor = floor_of_plan({"calls": [reduce, alone]}, gpu=None, ceilings=CEILINGS)
+    assert (floor.floor_s, floor.memory_bytes, floor.link_bytes) == (pytest.approx(1e-3), 4e9, 5.0)
+    assert len(floor.ops) == 1
 
 
 def test_the_datasheet_fills_in_what_the_ceilings_lack_and_is_named() -> None:

@@ -36,6 +36,20 @@ def test_models_of_the_catalogue(capsys: Capture) -> None:
     assert {row["name"] for row in rows(capsys, "models")} == set(CATALOGUE)
 
 
+def test_models_come_with_what_their_config_says(capsys: Capture) -> None:
+    found = {row["name"]: row for row in rows(capsys, "models")}
+    r1, dense = found["deepseek-r1"], found["llama-3.1-8b"]
+    assert (r1["layers"], r1["experts"], r1["experts_per_token"], r1["published_in"]) == (61, 256, 8, "fp8")
+    assert r1["kv_bytes_per_token_bf16"] == 61 * (512 + 64) * 2
+    assert (dense["experts"], dense["published_in"], dense["max_positions"]) == (None, None, 131_072)
+    assert dense["kv_bytes_per_token_bf16"] == 32 * 2 * 8 * 128 * 2
+
+
+def test_formats_say_which_of_them_run(capsys: Capture) -> None:
+    found = {row["name"]: row["runs"] for row in rows(capsys, "formats")}
+    assert (found["bf16"], found["fp8"]) == (True, False)
+
+
 def test_prices_with_what_they_include(capsys: Capture, tmp_path: Path) -> None:
     found = {row["gpu"]: row for row in rows(capsys, "prices")}
     assert found["h200"]["usd_per_gpu_hour"] == {"own_hyperscaler": 1.41, "own_neocloud": 1.74, "rent_3yr": 1.6}

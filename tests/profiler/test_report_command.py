@@ -118,7 +118,7 @@ def test_bad_requests_are_one_line(runs: Path, tmp_path: Path) -> None:
 
 
 def test_csv_cells_cannot_become_formulas_or_move_a_terminal() -> None:
-    rows = [{"name": text, "=cmd|' /C calc'!A0": -1.5} for text in ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "  =1", "\x1b[2J plain", "a,\"b\"\nc")]
+    rows = [{"name": text, "=cmd|' /C calc'!A0": -1.5} for text in ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "  =1", "\x1b[2J plain", 'a,"b"\nc')]
     header, *lines = list(csv.reader(io.StringIO(csv_text(rows))))
     assert header == ["name", "'=cmd|' /C calc'!A0"]
     assert [line[0] for line in lines] == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "' =1", "'  =1", "[2J plain", 'a,"b" c']

@@ -64,6 +64,38 @@ def test_json_document_and_record(tmp_path: Path) -> None:
     assert all(p["plan"] in run.plans for p in run.points)
 
 
+def test_one_rank_of_two_is_emulated(tmp_path: Path) -> None:
+    done = finished(tmp_path / "runs", "--ep", "2", "--phase", "decode", "--batch", "2", "--routing", "zipf:1", "--watts", "65", "--json")
+    assert done.returncode in (0, 3), done.stderr
+    (point,) = json.loads(done.stdout)["points"]
+    assert (point["deployment_gpus"], point["tp"], point["ep"], point["dp"], point["measured_gpus"]) == (2, 1, 2, 2, 1)
+    assert (point["rank"], point["span"], point["routing"], point["layers_measured"]) == ("hottest", "nvl8", "zipf:1", None)
+    assert (point["provenance"]["step_s"], point["provenance"]["tokens_per_s_per_user"]) == ("emulated", "emulated")
+    links = point["collective_s"]["serial"]
+    assert links > 6 * 2 * 11e-6  # a dispatch and a combine in each of six layers, latency alone
+    assert point["tokens_per_s_per_user"] == pytest.approx(1 / (point["step_s"]["median"] + links))
+    assert point["provenance"]["collective_s"] == "assumed"  # a CPU has no NVLink
+    assert any(warning.startswith("no_network") for warning in point["warnings"])
+
+
+def test_some_layers_have_a_share_of_roofline_and_no_rate(tmp_path: Path) -> None:
+    done = finished(tmp_path / "runs", "--layers", "1", "--phase", "decode", "--batch", "1", "--usd-per-gpu-hour", "1")
+    assert done.returncode in (0, 3), done.stderr
+    (point,) = read_run("last", tmp_path / "runs").points
+    assert (point["layers_measured"], point["provenance"]["step_s"]) == ({"moe": [1, 6]}, "emulated")
+    assert sum(call["op"] == "attention" for call in read_run("last", tmp_path / "runs").plans[point["plan"]]["calls"]) == 1
+    screen = " ".join(done.stdout.split())
+    assert "measured with 1 of 6 moe layers, so no tokens/s and no price" in screen
+    assert "tok/s" not in done.stderr
+
+
+def test_torchrun_is_sent_elsewhere(tmp_path: Path) -> None:
+    done = finished(tmp_path / "runs", "--ep", "2", env={**os.environ, "WORLD_SIZE": "2"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "scripts/sharded_step" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 def test_screen_on_stdout_and_replayed_power(tmp_path: Path) -> None:
     trace = tmp_path / "trace.jsonl"
     trace.write_text("".join(json.dumps({"t_s": 0.05 * i, "counter_j": 4.0 * i, "instant_w": 80.0}) + "\n" for i in range(200)))
@@ -89,7 +121,9 @@ def test_screen_on_stdout_and_replayed_power(tmp_path: Path) -> None:
         (("--power-replay", "/nowhere.jsonl"), "cannot be read"),
         (("--time-budget", "soon"), "--time-budget"),
         (("--device", "tpu"), "--device"),
-        (("--ep", "8"), "--ep 8"),
+        (("--ep", "3"), "--ep 3"),
+        (("--layers", "7"), "--layers 7"),
+        (("--rank", "9"), "--rank 9"),
         (("--concurency", "1"), "--concurency"),
     ],
 )

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -21,12 +23,15 @@ def dense(arguments: dict) -> torch.Tensor:
         table = arguments["block_table_SM"][s].tolist()
         for t in range(starts[s], starts[s + 1]):
             visible = context - (starts[s + 1] - 1 - t)
+            low = max(0, visible - arguments["window"]) if arguments["window"] else 0
             for a in range(q_TAD.shape[1]):
                 k, v = (
-                    torch.stack([cache[table[j // page_size], a // group, j % page_size] for j in range(visible)]).double()
+                    torch.stack([cache[table[j // page_size], a // group, j % page_size] for j in range(low, visible)]).double()
                     for cache in (arguments["k_cache_PGBD"], arguments["v_cache_PGBD"])
                 )
-                o_TAD[t, a] = (k @ q_TAD[t, a] * arguments["scale"]).softmax(0) @ v
+                mass = (k @ q_TAD[t, a] * arguments["scale"]).exp()
+                sink = arguments["sinks_A"][a].double().exp() if arguments["sinks_A"] is not None else 0.0
+                o_TAD[t, a] = mass @ v / (mass.sum() + sink)
     return o_TAD
 
 
@@ -34,6 +39,35 @@ def dense(arguments: dict) -> torch.Tensor:
 def test_every_query_sees_what_came_before_it_and_itself(run: object) -> None:
     arguments = draw(queries=[3, 0, 1, 2], contexts=[19, 4, 33, 2])
     torch.testing.assert_close(run(**arguments).double(), dense(arguments), atol=1e-5, rtol=1e-5)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("run", [reference, launch])
+@pytest.mark.parametrize("window, sinks", [(0, True), (7, False), (16, True), (100, True)])
+def test_windows_and_sinks(run: object, window: int, sinks: bool) -> None:
+    arguments = draw(queries=[3, 0, 1, 40], contexts=[19, 4, 63, 57], window=window, sinks=sinks)
+    torch.testing.assert_close(run(**arguments).double(), dense(arguments), atol=1e-5, rtol=1e-5)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("run", [reference, launch])
+def test_a_sink_takes_its_share_by_hand(run: object) -> None:
+    """One position with score 0 and a sink of log 3: the value counts 1 / (1 + 3)."""
+    arguments = draw(queries=[1], contexts=[1], sinks=True)
+    arguments["q_TAD"].zero_()
+    arguments["sinks_A"].fill_(math.log(3))
+    page = arguments["block_table_SM"][0, 0]
+    value_GD = arguments["v_cache_PGBD"][page, :, 0]
+    torch.testing.assert_close(run(**arguments)[0], value_GD.repeat_interleave(2, 0) / 4)  # type: ignore[operator]
+
+
+def test_work_of_a_window_by_hand() -> None:
+    """Window 4: queries at positions 2, 3, 4 of a context of 5 see 3, 4 and 4; the one at 16 sees 4. Keys 0..4 and 13..16 are read, from pages 0 and 0..1."""
+    arguments = draw(queries=[3, 0, 1], contexts=[5, 40, 17], window=4, sinks=True)
+    with Ledger() as ledger:
+        attention(**arguments)
+    work = attention.work(ledger.calls[0], StepFacts(query_len_S=(3, 0, 1), context_len_S=(5, 40, 17)))
+    assert work.flops == 4 * 32 * 4 * (3 + 4 + 4 + 4)
+    q_bytes, keys_and_values, sinks = 4 * 4 * 32 * 4, (5 + 4) * 2 * 32 * 2 * 4, 4 * 4
+    assert work.read_bytes == q_bytes + keys_and_values + (1 + 2) * 4 + sinks + 4 * 4 + 3 * 4
 
 
 @pytest.mark.parametrize("context", [15, 16, 17])

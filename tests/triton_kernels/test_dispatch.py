@@ -8,11 +8,12 @@ from triton_kernels.dispatch import dispatch, launch
 from triton_kernels.operation import OpCall, StepFacts, TensorShape, Work
 
 
+@pytest.mark.parametrize("first", [0, 64])
 @pytest.mark.parametrize("run", [dispatch, launch], ids=["reference", "kernel"])
-def test_sort_by_hand(run) -> None:
+def test_sort_by_hand(run, first: int) -> None:
     ids = torch.tensor([[2, 0], [5, 2], [0, -1]], dtype=torch.int32)  # experts 5 and -1 are elsewhere
     offsets = torch.full((4,), -7, dtype=torch.int32)
-    order, row_of = run(ids, offsets)
+    order, row_of = run(ids + first, offsets, first)
     assert offsets.tolist() == [0, 2, 2, 4]
     assert order[:4].tolist() == [1, 4, 0, 3]  # expert 0: pairs 1 and 4, expert 2: pairs 0 and 3, each in their first order
     assert row_of.tolist() == [[2, 0], [-1, 3], [1, -1]]
@@ -26,7 +27,7 @@ def test_blocks_of_pairs_equal_one_launch(experts: int, monkeypatch: pytest.Monk
     for small_rows in (2048, 0):  # 1750 pairs: one launch, then four blocks of 512
         monkeypatch.setattr(module, "_SMALL_ROWS", small_rows)
         offsets = torch.empty(experts + 1, dtype=torch.int32)
-        order, row_of = launch(ids, offsets)
+        order, row_of = launch(ids + 5, offsets, 5)
         results.append((offsets, order[: offsets[-1]], row_of))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
     assert 0 < results[0][0][-1] < ids.numel()
@@ -34,7 +35,7 @@ def test_blocks_of_pairs_equal_one_launch(experts: int, monkeypatch: pytest.Monk
 
 def test_one_layers_slice_of_the_offsets_is_filled_and_no_more() -> None:
     offsets_LE1 = torch.full((3, 6), -7, dtype=torch.int32)
-    launch(torch.tensor([[4], [1]], dtype=torch.int32), offsets_LE1[1])
+    launch(torch.tensor([[4], [1]], dtype=torch.int32), offsets_LE1[1], 0)
     assert offsets_LE1.tolist() == [[-7] * 6, [0, 0, 1, 1, 1, 2], [-7] * 6]
 
 

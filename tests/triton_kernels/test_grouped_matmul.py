@@ -1,5 +1,6 @@
 """Expert matmul: its meaning in figures, its place between dispatch and combine, and which instructions it compiles to."""
 
+import math
 import os
 import subprocess
 import sys
@@ -20,13 +21,23 @@ def test_gather_and_weights_by_hand() -> None:
     offsets = torch.tensor([0, 1, 1, 3], dtype=torch.int32)  # expert 0: row 0, expert 1: none, expert 2: rows 1 and 2; row 3 is dead
     order = torch.tensor([3, 0, 2, 1], dtype=torch.int32)  # pair 3 is token 1, pair 0 token 0, pair 2 token 1
     weights = torch.tensor([[0.5, 9.0], [2.0, 4.0]])
-    y = grouped_matmul(x_TK, w_ENK, offsets, order, None, 2, True, "none")
+    y = grouped_matmul(x_TK, w_ENK, None, offsets, order, None, 2, True, "none", 0.0)
     assert y[:3].tolist() == [[20.0], [5.0], [50.0]]
-    y = grouped_matmul(x_TK, w_ENK, offsets, order, weights, 2, True, "none")
+    y = grouped_matmul(x_TK, w_ENK, None, offsets, order, weights, 2, True, "none", 0.0)
     assert y[:3].tolist() == [[80.0], [2.5], [100.0]]
     x_RK = torch.tensor([[1.0], [2.0], [3.0], [float("nan")]])
-    y = grouped_matmul(x_RK, w_ENK, offsets, order, weights, 2, False, "none")
+    y = grouped_matmul(x_RK, w_ENK, None, offsets, order, weights, 2, False, "none", 0.0)
     assert y[:3].tolist() == [[8.0], [5.0], [30.0]]
+
+
+@pytest.mark.parametrize("run", [grouped_matmul, launch], ids=["reference", "kernel"])
+def test_clamped_swiglu_by_hand(run) -> None:
+    """Gate 3 + 1 is clamped to 2, up -9 + 1 to -2: 2 sigmoid(3.404) (-2 + 1), weighted by a half. The second token: gate -1 + 1, so nothing."""
+    x = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    w = torch.tensor([[[3.0, -1.0], [-9.0, 5.0]]])
+    offsets, order = torch.tensor([0, 2], dtype=torch.int32), torch.tensor([0, 1], dtype=torch.int32)
+    y = run(x, w, torch.tensor([[1.0, 1.0]]), offsets, order, torch.tensor([[0.5], [1.0]]), 1, True, "clamped_swiglu", 2.0)
+    torch.testing.assert_close(y, torch.tensor([[-1 / (1 + math.exp(-3.404))], [0.0]]))
 
 
 def kernels(op: Operation) -> object:
@@ -41,12 +52,12 @@ def test_five_operations_are_a_mixture_of_experts(run) -> None:
     x_TH = torch.randn(tokens, hidden, generator=generator)
     gate_up = torch.randn(here, 2 * inner, hidden, generator=generator) / hidden**0.5
     down = torch.randn(here, hidden, inner, generator=generator) / inner**0.5
-    ids_TJ, weights_TJ = run(route)(torch.randn(tokens, experts, generator=generator), None, top_k, True)
+    ids_TJ, weights_TJ = run(route)(torch.randn(tokens, experts, generator=generator), None, None, top_k, "softmax", 1, 1, True, 1.0)
     offsets = torch.zeros(here + 1, dtype=torch.int32)
-    order_R, row_of_TJ = run(dispatch)(ids_TJ, offsets)
-    y = run(grouped_matmul)(x_TH, gate_up, offsets, order_R, None, top_k, True, "swiglu")
-    z = run(grouped_matmul)(y, down, offsets, order_R, weights_TJ, top_k, False, "none")
-    got = run(combine)(z, row_of_TJ)
+    order_R, row_of_TJ = run(dispatch)(ids_TJ, offsets, 0)
+    y = run(grouped_matmul)(x_TH, gate_up, None, offsets, order_R, None, top_k, True, "swiglu", 0.0)
+    z = run(grouped_matmul)(y, down, None, offsets, order_R, weights_TJ, top_k, False, "none", 0.0)
+    got = run(combine)(z, row_of_TJ, None)
     want = torch.zeros(tokens, hidden)
     for t in range(tokens):
         for e, weight in zip(ids_TJ[t].tolist(), weights_TJ[t].tolist(), strict=True):
@@ -62,7 +73,7 @@ def test_the_kernel_leaves_dead_rows_unwritten() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         offsets = torch.tensor([0, 3, 5], dtype=torch.int32)
-        y = launch(torch.ones(40, 16), torch.ones(2, 8, 16), offsets, torch.arange(40, dtype=torch.int32), None, 1, False, "none")
+        y = launch(torch.ones(40, 16), torch.ones(2, 8, 16), None, offsets, torch.arange(40, dtype=torch.int32), None, 1, False, "none", 0.0)
     finally:
         torch.use_deterministic_algorithms(before)
     assert y[:5].eq(16).all()
@@ -76,11 +87,11 @@ def test_weights_beyond_2_to_the_31_values() -> None:
     w_ENK[-1] = 1.0
     offsets = torch.zeros(experts + 1, dtype=torch.int32)
     offsets[-1] = 1
-    y = launch(torch.ones(1, 1024, dtype=torch.bfloat16), w_ENK, offsets, torch.zeros(1, dtype=torch.int32), None, 1, True, "none")
+    y = launch(torch.ones(1, 1024, dtype=torch.bfloat16), w_ENK, None, offsets, torch.zeros(1, dtype=torch.int32), None, 1, True, "none", 0.0)
     assert y.eq(1024).all()
 
 
-def call(*, gather: bool, weighted: bool, activation: str) -> OpCall:
+def call(*, gather: bool, weighted: bool, activation: str, bias: bool = False) -> OpCall:
     bf16, int32 = torch.bfloat16, torch.int32
     tensors = [
         ("x_XK", TensorShape(dims=(4 if gather else 8, 16), dtype=bf16)),
@@ -90,6 +101,8 @@ def call(*, gather: bool, weighted: bool, activation: str) -> OpCall:
     ]
     if weighted:
         tensors.append(("weights_TJ", TensorShape(dims=(4, 2), dtype=torch.float32)))
+    if bias:
+        tensors.append(("bias_EN", TensorShape(dims=(3, 10), dtype=bf16)))
     attrs = (("top_k", 2), ("gather", gather), ("activation", activation))
     return OpCall(op="grouped_matmul", part="experts", layer=1, tensors=tuple(tensors), attrs=attrs)
 
@@ -99,9 +112,15 @@ def test_work_counts_live_rows_and_touched_experts() -> None:
     # flops 2 x 6 x 10 x 16. Reads 4 tokens x 16 x 2 bytes, 2 experts x 10 x 16 x 2, 6 places, 4 offsets; writes 6 x 5 x 2
     gathered = grouped_matmul.work(call(gather=True, weighted=False, activation="swiglu"), facts)
     assert gathered == Work(flops=1920, lane="bf16", read_bytes=128 + 640 + 24 + 16, written_bytes=60)
+    # on a rank that has some of the experts, 3 tokens' rows are read however many pairs they are
+    fewer = StepFacts(rows_per_expert_LE=((), (5, 0, 1)), tokens_L=(0, 3), sent_rows_L=(0, 0), received_rows_L=(0, 0))
+    assert grouped_matmul.work(call(gather=True, weighted=False, activation="swiglu"), fewer).read_bytes == 96 + 640 + 24 + 16
     # reads 6 rows, and places and weights of 4 bytes; writes 6 x 10 x 2
     weighted = grouped_matmul.work(call(gather=False, weighted=True, activation="none"), facts)
     assert weighted == Work(flops=1920, lane="bf16", read_bytes=192 + 640 + 24 + 24 + 16, written_bytes=120)
+    # biases of the 2 touched experts, 10 bf16 values each; clamped SwiGLU leaves as many columns as the plain one
+    biased = grouped_matmul.work(call(gather=True, weighted=False, activation="clamped_swiglu", bias=True), facts)
+    assert biased == Work(flops=1920, lane="bf16", read_bytes=128 + 640 + 40 + 24 + 16, written_bytes=60)
     # neither gathered nor weighted: nobody reads the places
     assert grouped_matmul.work(call(gather=False, weighted=False, activation="none"), facts).read_bytes == 192 + 640 + 16
 
@@ -119,8 +138,8 @@ arch, instruction = int(sys.argv[1]), sys.argv[2]
 for tokens in (1, 32, 256, 512, 8192):  # Qwen3-30B-A3B: 128 experts, 8 choices
     offsets, order, weights = meta(129, dtype=torch.int32), meta(8 * tokens, dtype=torch.int32), meta(tokens, 8, dtype=torch.float32)
     with compiling(arch) as variants:
-        grouped_matmul.launch(meta(tokens, 2048), meta(128, 1536, 2048), offsets, order, None, 8, True, "swiglu")
-        grouped_matmul.launch(meta(8 * tokens, 768), meta(128, 2048, 768), offsets, order, weights, 8, False, "none")
+        grouped_matmul.launch(meta(tokens, 2048), meta(128, 1536, 2048), None, offsets, order, None, 8, True, "swiglu", 0.0)
+        grouped_matmul.launch(meta(8 * tokens, 768), meta(128, 2048, 768), None, offsets, order, weights, 8, False, "none", 0.0)
     assert len(variants) == 2, tokens
     for variant in variants.values():
         ptx = variant.compiled.asm["ptx"]

@@ -8,7 +8,7 @@ import torch
 
 from triton_kernels.errors import TokenmillError
 from workloads.deployment import Deployment
-from workloads.model_spec import read_model
+from workloads.read_model import read_model
 from workloads.steps import build_decoder
 
 CONFIG = {

@@ -12,17 +12,17 @@ import sys
 import torch
 from triton_kernels.launch import compiling
 from triton_kernels.operations import OPERATIONS
-from workloads.decoder import Sampling
-from workloads.deployment import Deployment
-from workloads.model_spec import read_model
+from workloads.deployment import deployment_of
 from workloads.planning import plan_step
+from workloads.read_model import read_model
 from workloads.shape import StepShape
+from workloads.step_inputs import Sampling
 
-arch = int(sys.argv[1])
+model, arch, ep = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 with compiling(arch) as variants:
     for phase, batch, context in (("decode", 1, 4096), ("decode", 128, 4096), ("prefill", 1, 8192)):
         shape = StepShape(phase=phase, batch=batch, context=context)
-        plan, _ = plan_step(read_model("qwen3-30b-a3b"), Deployment(precision="bf16"), shape, sampling=Sampling())
+        plan, _ = plan_step(read_model(model), deployment_of(precision="bf16", ep=ep), shape, sampling=Sampling())
         for first, *_ in plan.groups.values():
             launch = OPERATIONS[first.op].launch
             arguments = dict.fromkeys(inspect.signature(launch).parameters) | dict(first.attrs)
@@ -36,11 +36,20 @@ assert products and all(instruction in v.compiled.asm["ptx"] for v in products)
 """
 
 
+KERNELS = {
+    "qwen3-30b-a3b": (1, ("add_norm", "attention", "combine", "dispatch", "embedding", "grouped_matmul", "matmul", "rope_kv_write", "route", "greedy")),
+    "deepseek-r1": (8, ("latent_kv_write", "head_matmul", "latent_attention", "latent_gather", "expanded_attention", "ep_dispatch", "ep_combine", "route")),
+    "gpt-oss-120b": (1, ("attention", "grouped_matmul", "rope_kv_write", "route")),
+}
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("arch", [90, 100])
-def test_every_kernel_of_qwen3_30b_compiles_to_the_tensor_cores(arch: int) -> None:
+@pytest.mark.parametrize("model", KERNELS)
+def test_every_kernel_of_a_published_model_compiles_to_the_tensor_cores(model: str, arch: int) -> None:
+    ep, kernels = KERNELS[model]
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    done = subprocess.run([sys.executable, "-c", COMPILE, str(arch)], env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", COMPILE, model, str(arch), str(ep)], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    for kernel in ("add_norm", "attention", "combine", "dispatch", "embedding", "grouped_matmul", "matmul", "rope_kv_write", "route", "greedy"):
+    for kernel in kernels:
         assert kernel in done.stdout, f"no variant of {kernel} in {done.stdout}"

@@ -2,32 +2,46 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from workloads.decoder import Decoder, KvCache, Sampling, StepInputs
-from workloads.deployment import Deployment
-from workloads.inputs import PAGE_SLOTS
-from workloads.model_spec import ModelSpec, read_model
-from workloads.planning import make_cache
-from workloads.shape import StepShape
-from workloads.steps import build_decoder
+from tests.workloads.decoder_session import Session, error, load
+from workloads.mla import MlaAttention
+from workloads.read_model import read_model
 
-CPU = torch.device("cpu")
 TOLERANCE = 1e-4  # of the logits' standard deviation
 
 SHARED = dict(
     hidden_size=48, num_attention_heads=6, num_key_value_heads=2, head_dim=16, num_hidden_layers=3, vocab_size=131, intermediate_size=80,
-    max_position_embeddings=512, rms_norm_eps=1e-5, rope_theta=10_000.0, tie_word_embeddings=False,
+    max_position_embeddings=512, rms_norm_eps=1e-5, rope_parameters={"rope_type": "default", "rope_theta": 10_000.0}, tie_word_embeddings=False,
 )  # fmt: skip
 MOE = dict(num_experts=7, num_experts_per_tok=3, moe_intermediate_size=40)
-FAMILIES = {
+# Prompts of 70 tokens are longer than what each scaling calls the original context.
+LLAMA3 = dict(rope_type="llama3", rope_theta=10_000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32)
+YARN = dict(rope_type="yarn", rope_theta=10_000.0, factor=16.0, beta_fast=32.0, beta_slow=1.0, original_max_position_embeddings=32)
+GPT_OSS = dict(
+    num_local_experts=7, num_experts_per_tok=3, layer_types=["sliding_attention", "full_attention", "sliding_attention"], sliding_window=11,
+    swiglu_limit=0.7, rope_parameters={**YARN, "truncate": False}, attention_bias=True,
+)  # fmt: skip
+DEEPSEEK = dict(
+    num_key_value_heads=6, q_lora_rank=20, kv_lora_rank=24, qk_nope_head_dim=12, qk_rope_head_dim=8, head_dim=8, v_head_dim=10, first_k_dense_replace=1,
+    n_routed_experts=8, num_experts_per_tok=3, n_group=4, topk_group=2, moe_intermediate_size=40, n_shared_experts=2, norm_topk_prob=True,
+    routed_scaling_factor=2.5, rope_parameters={**YARN, "mscale": 1.0, "mscale_all_dim": 0.7},
+)  # fmt: skip
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("Qwen3", {}),
     "qwen3-bias-tied": ("Qwen3", dict(attention_bias=True, tie_word_embeddings=True)),
     "qwen3-moe": ("Qwen3Moe", dict(MOE, norm_topk_prob=True)),
     "qwen3-moe-mixed": ("Qwen3Moe", dict(MOE, norm_topk_prob=False, decoder_sparse_step=2, attention_bias=True)),
+    "llama-3.1": ("Llama", dict(rope_parameters=LLAMA3)),
+    "mistral-windowed": ("Mistral", dict(sliding_window=11)),
+    "mixtral": ("Mixtral", dict(num_local_experts=7, num_experts_per_tok=3)),
+    "gpt-oss": ("GptOss", GPT_OSS),
+    "deepseek-v3": ("DeepseekV3", DEEPSEEK),
+    "deepseek-v3-direct-query": ("DeepseekV3", dict(DEEPSEEK, q_lora_rank=None, norm_topk_prob=False, n_group=1, topk_group=1)),
 }
 
 
@@ -38,64 +52,19 @@ def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
     family, extra = FAMILIES[request.param]
     config = getattr(transformers, f"{family}Config")(**{**SHARED, **extra})
+    config._attn_implementation = "eager"  # the only one with sinks on a CPU
     torch.manual_seed(0)
     model = getattr(transformers, f"{family}ForCausalLM")(config).float().eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():  # HF starts norms at one and biases at zero, which hides a missing one
             parameter.normal_(1.0 if "norm" in name else 0.0, 0.3 if parameter.dim() == 1 else parameter.shape[-1] ** -0.5)
+        for name, buffer in model.named_buffers():
+            if name.endswith("e_score_correction_bias"):
+                buffer.normal_(0.0, 0.3)
     folder = tmp_path_factory.mktemp(request.param)
     model.save_pretrained(folder, max_shard_size="40KB")
     assert len(list(folder.glob("*.safetensors"))) > 1
     return folder, model
-
-
-class Session:
-    """A few sequences with their own cache pages, stepped by any number of tokens at a time."""
-
-    def __init__(self, spec: ModelSpec, decoder: Decoder, sequences: int) -> None:
-        shape = StepShape(phase="prefill", batch=sequences, context=128)
-        self.spec, self.decoder = spec, decoder
-        self.cache: KvCache = make_cache(spec, shape, torch.float32, CPU)
-        for pages in self.cache.k_LPGBD + self.cache.v_LPGBD:
-            pages.fill_(float("nan"))  # nothing may read a slot that no token wrote
-        pages_each = 128 // PAGE_SLOTS
-        self.block_table_SM = np.random.default_rng(5).permutation(sequences * pages_each).reshape(sequences, pages_each)
-        self.lengths = [0] * sequences
-
-    def step(self, tokens: list[list[int]]) -> torch.Tensor:
-        """Logits of every given token, sequence after sequence."""
-        starts = self.lengths
-        self.lengths = [start + len(t) for start, t in zip(starts, tokens, strict=True)]
-        positions = [np.arange(start, end) for start, end in zip(starts, self.lengths, strict=True)]
-        slots = [self.block_table_SM[s, p // PAGE_SLOTS] * PAGE_SLOTS + p % PAGE_SLOTS for s, p in enumerate(positions)]
-        rows = sum(len(t) for t in tokens)
-
-        def put(values: object) -> torch.Tensor:
-            return torch.as_tensor(np.asarray(values), dtype=torch.int32)
-
-        inputs = StepInputs(
-            ids_T=put([i for t in tokens for i in t]),
-            positions_T=put(np.concatenate(positions)),
-            slots_T=put(np.concatenate(slots)),
-            block_table_SM=put(self.block_table_SM),
-            query_start_S1=put(np.cumsum([0] + [len(t) for t in tokens])),
-            context_len_S=put(self.lengths),
-            last_row_S=None,
-            forced_ids_LTJ=None,
-            uniform_S=torch.zeros(rows),
-            offsets_LE1=torch.zeros(self.spec.layers, self.spec.experts + 1, dtype=torch.int32),
-            max_query_len=max(len(t) for t in tokens),
-        )
-        with torch.inference_mode():
-            logits, ids = self.decoder.step(inputs, self.cache, Sampling())
-        assert torch.equal(ids, logits.argmax(-1).int())  # greedy
-        return logits
-
-
-def load(folder: Path) -> tuple[ModelSpec, Decoder]:
-    spec = read_model(str(folder))
-    assert spec.weights == "files"
-    return spec, build_decoder(spec, Deployment(precision="fp32"), CPU, seed=0, positions=512)
 
 
 def prompts(vocab: int) -> list[list[int]]:
@@ -106,10 +75,6 @@ def prompts(vocab: int) -> list[list[int]]:
 def expected(model: torch.nn.Module, tokens: list[list[int]]) -> torch.Tensor:
     with torch.no_grad():
         return torch.cat([model(torch.tensor([t])).logits[0] for t in tokens])
-
-
-def error(got: torch.Tensor, want: torch.Tensor) -> float:
-    return ((got - want).abs().max() / want.std()).item()
 
 
 def test_prefill_equals_transformers(saved: tuple[Path, torch.nn.Module]) -> None:
@@ -133,31 +98,33 @@ def test_decode_step_by_step_equals_prefill(saved: tuple[Path, torch.nn.Module])
 
 
 def test_chunked_equals_whole(saved: tuple[Path, torch.nn.Module]) -> None:
+    """Chunks of 17, 47, 1 and 5 tokens behind what is cached. Latent attention takes both of its ways through the same cache."""
     folder, model = saved
     spec, decoder = load(folder)
     prompt = prompts(spec.vocab)[0]
     session = Session(spec, decoder, 1)
-    chunks = [session.step([prompt[a:b]]) for a, b in ((0, 17), (17, 64), (64, 65), (65, 70))]
+    bounds = ((0, 17), (17, 64), (64, 65), (65, 70))
+    chunks = [session.step([prompt[a:b]]) for a, b in bounds]
     assert error(torch.cat(chunks), expected(model, [prompt])) <= TOLERANCE
+    attention = decoder.layers[0].attention
+    if isinstance(attention, MlaAttention):  # 24 x 22 / (2 x 24 - 22) = 20.3 queries
+        assert [attention.expands(b - a) for a, b in bounds] == [False, True, False, False]
 
 
 def test_transformers_4_and_5_spellings_of_the_config_give_the_same_model(saved: tuple[Path, torch.nn.Module]) -> None:
+    """transformers 5 writes rope_parameters, dtype and num_local_experts; 4 wrote rope_theta beside rope_scaling, torch_dtype and Qwen's num_experts."""
     folder, _ = saved
     path = folder / "config.json"
-    values = json.loads(path.read_text())
-    theta = (values.get("rope_parameters") or {}).get("rope_theta", values.get("rope_theta"))
-    five = {k: v for k, v in values.items() if k not in ("rope_theta", "rope_scaling", "torch_dtype")}
-    five |= {"rope_parameters": {"rope_theta": theta, "rope_type": "default"}, "dtype": "float32"}
-    four = {k: v for k, v in values.items() if k not in ("rope_parameters", "dtype", "num_local_experts", "num_experts")}
-    four |= {"rope_theta": theta, "rope_scaling": None, "torch_dtype": "float32"}
-    experts = values.get("num_local_experts", values.get("num_experts"))
-    if experts is not None:
-        four["num_experts"] = five["num_local_experts"] = experts
-        five.pop("num_experts", None)
-    specs = []
-    for spelling in (four, five):
-        path.write_text(json.dumps(spelling))
-        specs.append(read_model(str(folder)))
-    path.write_text(json.dumps(values))
-    assert specs[0] == specs[1] == read_model(str(folder))
-    assert specs[0].rope_theta == 10_000.0
+    five = json.loads(path.read_text())
+    rope = five["rope_parameters"]
+    four = {key: value for key, value in five.items() if key not in ("rope_parameters", "dtype")}
+    scaling = {key: value for key, value in rope.items() if key != "rope_theta"}
+    four |= {"rope_theta": rope["rope_theta"], "rope_scaling": None if rope["rope_type"] == "default" else scaling, "torch_dtype": "float32"}
+    if five["model_type"] == "qwen3_moe":
+        four["num_experts"] = four.pop("num_local_experts")
+    spec = read_model(str(folder))
+    path.write_text(json.dumps(four))
+    older = read_model(str(folder))
+    path.write_text(json.dumps(five))
+    assert older == spec
+    assert spec.rope.theta == 10_000.0

@@ -6,13 +6,15 @@ import torch
 
 from triton_kernels.operation import Ledger
 from workloads.catalogue import CATALOGUE
-from workloads.decoder import Sampling
-from workloads.deployment import Deployment
-from workloads.inputs import step_facts
-from workloads.model_spec import read_model
+from workloads.deployment import Deployment, deployment_of
+from workloads.depth import reduced
+from workloads.facts import step_facts
 from workloads.plan import plan_id
-from workloads.planning import plan_step
+from workloads.planning import plan_step, rank_sizes
+from workloads.read_model import read_model
+from workloads.routing import parse_routing
 from workloads.shape import StepShape
+from workloads.step_inputs import Sampling
 from workloads.steps import StepRunner
 
 CPU = torch.device("cpu")
@@ -21,7 +23,7 @@ CPU = torch.device("cpu")
 def plan(name: str, phase: str = "decode", batch: int = 1, context: int = 4096, precision: str = "bf16"):
     spec, shape = read_model(name), StepShape(phase=phase, batch=batch, context=context)
     steps, sizes = plan_step(spec, Deployment(precision=precision), shape, sampling=Sampling())
-    facts, _ = step_facts(spec, shape, "uniform", np.random.default_rng(0))
+    facts, _ = step_facts(spec, Deployment(precision=precision), shape, parse_routing("uniform"), "hottest", np.random.default_rng(0))
     return steps, sizes, facts
 
 
@@ -44,10 +46,84 @@ def test_both_active_conventions_of_qwen3_30b() -> None:
     assert sizes.params.active == pytest.approx(3.35e9, rel=0.002)
 
 
-@pytest.mark.parametrize("name, kv_bytes", [("qwen3-30b-a3b", 98_304), ("qwen3-235b-a22b", 192_512), ("qwen3-8b", 147_456)])
+@pytest.mark.parametrize(
+    "name, kv_bytes",
+    [
+        ("qwen3-30b-a3b", 98_304), ("qwen3-235b-a22b", 192_512), ("qwen3-8b", 147_456), ("llama-3.1-70b", 327_680), ("llama-3.1-405b", 516_096),
+        ("mixtral-8x7b", 131_072), ("gpt-oss-120b", 73_728), ("gpt-oss-20b", 49_152), ("deepseek-r1", 70_272), ("kimi-k2", 70_272),
+    ],
+)  # fmt: skip
 def test_kv_bytes_per_token(name: str, kv_bytes: int) -> None:
-    """2 (K and V) x layers x key/value heads x 128 x 2 bytes: 48 x 4, 94 x 4, 36 x 8."""
-    assert plan(name)[1].kv_bytes_per_token == kv_bytes
+    """2 (K and V) x layers x key/value heads x head dim x 2 bytes, such as 48 x 4 x 128; latents: layers x (512 + 64) x 2 bytes = 61 x 1152."""
+    assert rank_sizes(read_model(name), Deployment()).kv_bytes_per_token == kv_bytes
+
+
+def test_a_gpu_of_a_deployment_holds_its_part() -> None:
+    """R1 in bf16 over 32 GPUs: 8 of 256 experts a layer (58 x 8 x 3 x 7168 x 2048 = 20.43 B), everything else whole: attention 61 x 187.1 M = 11.41 B, shared
+    experts 58 x 44.04 M = 2.55 B, dense layers 3 x 396.4 M = 1.19 B, routers 58 x 1.835 M = 0.11 B, embedding and head 1.85 B; norms and biases are 1.1 M."""
+    sizes = rank_sizes(read_model("deepseek-r1"), deployment_of(precision="bf16", ep=32))
+    assert sizes.params.total == pytest.approx(671.03e9, rel=1e-4)
+    attention = 7168 * (1536 + 576) + 1536 * 128 * 192 + 512 * 128 * 256 + 128 * 128 * 7168
+    parts = 58 * (8 * 3 + 3) * 7168 * 2048 + 61 * attention + 3 * 3 * 7168 * 18432 + 58 * 256 * 7168 + 2 * 129280 * 7168
+    assert sizes.weight_bytes == pytest.approx(2 * parts, rel=1e-4)
+
+
+def test_tensor_parallel_gpus_share_heads_and_cache() -> None:
+    """Llama-3.1-70B over 8: an eighth of every matrix, and one of 8 key/value heads, 327,680 / 8 bytes per token. Over 16 the heads are copies."""
+    whole, eighth = (rank_sizes(read_model("llama-3.1-70b"), Deployment(tp=tp)) for tp in (1, 8))
+    assert eighth.weight_bytes == pytest.approx(whole.weight_bytes / 8, rel=1e-3)  # norms are whole
+    assert (eighth.kv_bytes_per_token, rank_sizes(read_model("llama-3.1-70b"), Deployment(tp=16)).kv_bytes_per_token) == (40_960, 40_960)
+    assert eighth.params == whole.params
+
+
+def test_fp8_weights_are_a_byte_but_for_what_stays() -> None:
+    """R1: all but embedding and head (2 x 926.7 M) and routers (58 x 1.835 M) are one byte."""
+    sizes = rank_sizes(read_model("deepseek-r1"), Deployment(precision="fp8"))
+    stays = 2 * 129280 * 7168 + 58 * 256 * 7168
+    assert sizes.weight_bytes == pytest.approx(671.03e9 + stays, rel=1e-4)
+
+
+def test_what_a_checkpoint_left_in_bf16_stays_so() -> None:
+    """The config of Qwen3-30B-A3B-FP8 leaves out the head;
+    gpt-oss-120b's attention, router, embedding and head, so that in fp8 its experts alone are a byte."""
+    spec = read_model("gpt-oss-120b")
+    in_fp8, in_bf16 = (rank_sizes(spec, Deployment(precision=precision)) for precision in ("fp8", "bf16"))
+    experts = 36 * 128 * 3 * 2880 * 2880
+    assert in_bf16.weight_bytes - in_fp8.weight_bytes == experts
+
+
+@pytest.mark.parametrize("tp, ep, dp", [(1, 1, 1), (1, 4, 4), (2, 1, 1), (2, 2, 1), (2, 4, 2), (4, 2, 1)])
+@pytest.mark.parametrize("model", ["tiny-moe", "tiny-mla"])
+def test_an_emulated_rank_runs_what_was_planned(model: str, tp: int, ep: int, dp: int) -> None:
+    spec, deployment = read_model(model), Deployment(precision="fp32", tp=tp, ep=ep, dp=dp)
+    spec, _ = reduced(spec, 1)
+    runner = StepRunner(spec, deployment, StepShape(phase="decode", batch=8, context=70), CPU, routing="zipf:1")
+    with torch.inference_mode(), Ledger() as ledger:
+        logits, _ = runner.step(0)
+    assert tuple(ledger.calls) == runner.plan.calls
+    assert logits.isfinite().all()
+    for i in range(runner.sets):
+        runner.iteration(i)
+    assert runner.facts_mismatch() is None
+    links = sum(entry["work"]["link_bytes"] for entry in runner.plan.json(runner.all_facts())["calls"])
+    assert (links > 0) == (tp * dp > 1)
+
+
+@pytest.mark.parametrize("phase", ["decode", "prefill"])
+def test_a_draft_is_one_layer_and_one_head_more(phase: str) -> None:
+    spec, _ = reduced(read_model("tiny-mla"), 1)
+    shape = StepShape(phase=phase, batch=2, context=40, mtp=True)
+    runner = StepRunner(spec, Deployment(precision="fp32"), shape, CPU)
+    logits, ids, draft_logits, draft_ids = runner.step(0)
+    assert logits.shape == draft_logits.shape
+    assert ids.shape == draft_ids.shape == (2,)
+    assert draft_logits.isfinite().all()
+    parts = [calls[0].part for calls in runner.plan.groups.values()]
+    assert "mtp.projection" in parts
+    assert "mtp.head.logits" in parts
+    for i in range(runner.sets):
+        runner.iteration(i)
+    assert runner.facts_mismatch() is None
 
 
 def test_the_plan_is_one_call_per_operation_and_layer() -> None:

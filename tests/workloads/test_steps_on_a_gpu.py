@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from workloads.deployment import Deployment
-from workloads.model_spec import read_model
+from workloads.read_model import read_model
 from workloads.shape import StepShape
 from workloads.steps import StepRunner
 

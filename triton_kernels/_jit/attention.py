@@ -5,6 +5,7 @@ from triton_kernels._jit.dot import dot
 
 # Where a row that has seen nothing starts: finite, so that differences of maxima are never NaN, and below any score.
 LOWEST = tl.constexpr(-1e30)
+LOG2_E = tl.constexpr(1.4426950408889634)
 
 
 @triton.jit
@@ -25,19 +26,25 @@ def _find_sequence(tile, query_start_ptr, sequences, GROUP: tl.constexpr, ROWS: 
 
 
 @triton.jit
-def _pages(table, start, end, PAGE: tl.constexpr, KV: tl.constexpr):
+def _pages(table, start, begin, end, PAGE: tl.constexpr, KV: tl.constexpr, WINDOW: tl.constexpr):
     """Pages of a tile: those of its first and of its last position where two at most hold it, else that of each of its positions (twice).
 
-    No entry of positions at `end` or beyond is read.
+    No entry of positions at `end` or beyond is read, nor, with a WINDOW, of positions before `begin`.
     """
     if PAGE >= KV:
         page = tl.load(table + start // PAGE, mask=start < end, other=0)
         return page, page
     elif PAGE * 2 == KV:
-        return tl.load(table + start // PAGE, mask=start < end, other=0), tl.load(table + start // PAGE + 1, mask=start + PAGE < end, other=0)
+        first = start < end
+        if WINDOW:
+            first = first & (start + PAGE > begin)
+        return tl.load(table + start // PAGE, mask=first, other=0), tl.load(table + start // PAGE + 1, mask=start + PAGE < end, other=0)
     else:
         at = start + tl.arange(0, KV)
-        page = tl.load(table + at // PAGE, mask=at < end, other=0)
+        inside = at < end
+        if WINDOW:
+            inside = inside & (at >= begin)
+        page = tl.load(table + at // PAGE, mask=inside, other=0)
         return page, page
 
 
@@ -55,15 +62,21 @@ def _slots(pages, start, page_stride, DIM: tl.constexpr, PAGE: tl.constexpr, KV:
 
 @triton.jit
 def _kv_tile(
-    q, acc, peak, total, k_head, v_head, pages, page_stride, start, end, limit, scale,
-    MASKED: tl.constexpr, DIM: tl.constexpr, PAGE: tl.constexpr, KV: tl.constexpr, BLOCK_D: tl.constexpr,
+    q, acc, peak, total, k_head, v_head, pages, page_stride, start, begin, end, limit, scale,
+    MASKED: tl.constexpr, DIM: tl.constexpr, PAGE: tl.constexpr, KV: tl.constexpr, BLOCK_D: tl.constexpr, WINDOW: tl.constexpr,
 ):  # fmt: skip
-    """One online-softmax step over positions start .. start + KV. MASKED: slots at `end` and beyond are not read, and row r sees positions below limit[r]."""
+    """One online-softmax step over positions start .. start + KV. MASKED: slots at `end` and beyond are not read, and row r sees positions below limit[r].
+
+    WINDOW: of those the last so many, and slots before `begin` are not read.
+    """
     n = tl.arange(0, KV)
     d = tl.arange(0, BLOCK_D)
     place = _slots(pages, start, page_stride, DIM, PAGE, KV)[:, None] + d[None, :]
     if MASKED:
-        live = (start + n < end)[:, None] & (d < DIM)[None, :]
+        inside = start + n < end
+        if WINDOW:
+            inside = inside & (start + n >= begin)
+        live = inside[:, None] & (d < DIM)[None, :]
         k = tl.load(k_head + place, mask=live, other=0.0)
         v = tl.load(v_head + place, mask=live, other=0.0)
     elif DIM < BLOCK_D:
@@ -74,7 +87,10 @@ def _kv_tile(
         v = tl.load(v_head + place)
     scores = dot(q, tl.trans(k), tl.zeros((q.shape[0], KV), tl.float32))
     if MASKED:
-        scores = tl.where((start + n)[None, :] < limit[:, None], scores, float("-inf"))
+        visible = (start + n)[None, :] < limit[:, None]
+        if WINDOW:
+            visible = visible & ((start + n)[None, :] >= (limit - WINDOW)[:, None])
+        scores = tl.where(visible, scores, float("-inf"))
     higher = tl.maximum(peak, tl.max(scores, 1) * scale)
     p = tl.exp2(scores * scale - higher[:, None])
     faded = tl.exp2(peak - higher)
@@ -85,10 +101,10 @@ def _kv_tile(
 
 @triton.jit
 def attention_kernel(
-    q_ptr, k_cache_ptr, v_cache_ptr, table_ptr, query_start_ptr, context_len_ptr, o_ptr, lse_ptr,
+    q_ptr, k_cache_ptr, v_cache_ptr, table_ptr, query_start_ptr, context_len_ptr, sinks_ptr, o_ptr, lse_ptr,
     sequences, table_width, kv_heads, tiles, tiles_each, heads_together, splits, scale,
     GROUP: tl.constexpr, DIM: tl.constexpr, PAGE: tl.constexpr, ROWS: tl.constexpr, KV: tl.constexpr, BLOCK_D: tl.constexpr,
-    SEARCH: tl.constexpr, DIAGONAL_APART: tl.constexpr,
+    SEARCH: tl.constexpr, DIAGONAL_APART: tl.constexpr, WINDOW: tl.constexpr,
 ):  # fmt: skip
     """One tile of one sequence's rows (query token x head of the group) against one segment of its keys and values.
 
@@ -123,9 +139,17 @@ def attention_kernel(
     # Row r sees positions below limit[r]; every row of the tile sees those below limit_first, none sees `last` or beyond.
     before = context - query_len
     limit = before + token + 1
-    segment = tl.cdiv(tl.cdiv(context, KV), splits) * KV
-    first = split * segment
-    last = tl.minimum(before + (tl.minimum(tile * ROWS + ROWS, rows) - 1) // GROUP + 1, first + segment)
+    visible_end = before + (tl.minimum(tile * ROWS + ROWS, rows) - 1) // GROUP + 1
+    if WINDOW:  # segments of what the tile's rows see
+        begin = tl.maximum(before + (tile * ROWS) // GROUP + 1 - WINDOW, 0)
+        window_first = begin // KV * KV
+        segment = tl.cdiv(tl.cdiv(visible_end - window_first, KV), splits) * KV
+        first = window_first + split * segment
+    else:
+        begin = 0
+        segment = tl.cdiv(tl.cdiv(context, KV), splits) * KV
+        first = split * segment
+    last = tl.minimum(visible_end, first + segment)
     if lse_ptr is not None:  # noqa: SIM102  known when compiling, the other only when running
         if first >= last:
             tl.store(lse_ptr + row * splits + split, tl.full((ROWS,), LOWEST, tl.float32), mask=row_live)
@@ -145,17 +169,27 @@ def attention_kernel(
     peak = tl.full((ROWS,), LOWEST, tl.float32)
     total = tl.zeros((ROWS,), tl.float32)
     # Pages are looked up one step ahead: a load that waits for another inside a step would halve what the pipeline keeps in flight.
-    pages = _pages(table, first, last, PAGE, KV)
+    pages = _pages(table, first, begin, last, PAGE, KV, WINDOW)
     if DIAGONAL_APART:
         for start in tl.range(first, diagonal, KV):
-            following = _pages(table, start + KV, last, PAGE, KV)
-            acc, peak, total = _kv_tile(q, acc, peak, total, k_head, v_head, pages, page_stride, start, last, limit, scale, False, DIM, PAGE, KV, BLOCK_D)
+            following = _pages(table, start + KV, begin, last, PAGE, KV, WINDOW)
+            acc, peak, total = _kv_tile(
+                q, acc, peak, total, k_head, v_head, pages, page_stride, start, begin, last, limit, scale, False, DIM, PAGE, KV, BLOCK_D, WINDOW
+            )
             pages = following
     for start in tl.range(diagonal, last, KV):
-        following = _pages(table, start + KV, last, PAGE, KV)
-        acc, peak, total = _kv_tile(q, acc, peak, total, k_head, v_head, pages, page_stride, start, last, limit, scale, True, DIM, PAGE, KV, BLOCK_D)
+        following = _pages(table, start + KV, begin, last, PAGE, KV, WINDOW)
+        acc, peak, total = _kv_tile(
+            q, acc, peak, total, k_head, v_head, pages, page_stride, start, begin, last, limit, scale, True, DIM, PAGE, KV, BLOCK_D, WINDOW
+        )
         pages = following
 
+    if sinks_ptr is not None and lse_ptr is None:  # with segments, where they are combined
+        sink = tl.load(sinks_ptr + head * GROUP + r % GROUP).to(tl.float32) * LOG2_E
+        higher = tl.maximum(peak, sink)
+        faded = tl.exp2(peak - higher)
+        acc = acc * faded[:, None]
+        total = total * faded + tl.exp2(sink - higher)
     seen = tl.where(total > 0, total, 1.0)  # a row may see nothing of its segment
     o = acc / seen[:, None]
     o_live = row_live[:, None] & (d < DIM)[None, :]
@@ -168,15 +202,22 @@ def attention_kernel(
 
 @triton.jit
 def attention_combine_kernel(
-    partial_ptr, lse_ptr, o_ptr, splits, DIM: tl.constexpr, BLOCK_D: tl.constexpr, SPLITS: tl.constexpr, CHUNK: tl.constexpr
+    partial_ptr, lse_ptr, sinks_ptr, o_ptr, splits, heads, DIM: tl.constexpr, BLOCK_D: tl.constexpr, SPLITS: tl.constexpr, CHUNK: tl.constexpr
 ):  # fmt: skip
-    """One row of o from its segments: their weighted mean, in the order of the segments. SPLITS: the power of two that holds them."""
+    """One row of o (token x head) from its segments: their weighted mean, in the order of the segments; a sink counts as a segment whose values are 0.
+
+    SPLITS: the power of two that holds the segments.
+    """
     row = tl.program_id(0).to(tl.int64) * splits
     d = tl.arange(0, BLOCK_D)
     every = tl.arange(0, SPLITS)
     peak = tl.max(tl.load(lse_ptr + row + every, mask=every < splits, other=LOWEST), 0)
     acc = tl.zeros((BLOCK_D,), tl.float32)
     total = 0.0
+    if sinks_ptr is not None:
+        sink = tl.load(sinks_ptr + tl.program_id(0) % heads).to(tl.float32) * LOG2_E
+        peak = tl.maximum(peak, sink)
+        total += tl.exp2(sink - peak)
     for start in tl.range(0, splits, CHUNK):
         s = start + tl.arange(0, CHUNK)
         lse = tl.load(lse_ptr + row + s, mask=s < splits, other=LOWEST)

@@ -4,12 +4,19 @@ import triton.language as tl
 # offsets_ptr is one layer's slice of a larger tensor: its alignment varies by layer and is not worth a variant.
 
 
+@triton.jit
+def _local(ids_ptr, r, rows, first_expert):
+    """Experts of rows r, numbered on this rank; -1 beyond the rows."""
+    ids = tl.load(ids_ptr + r, mask=r < rows, other=-1)
+    return tl.where(r < rows, ids - first_expert, -1)
+
+
 @triton.jit(do_not_specialize_on_alignment=["offsets_ptr"])
-def dispatch_small_kernel(ids_ptr, offsets_ptr, order_ptr, row_of_ptr, rows, experts, ROWS: tl.constexpr):
+def dispatch_small_kernel(ids_ptr, offsets_ptr, order_ptr, row_of_ptr, first_expert, rows, experts, ROWS: tl.constexpr):
     """One program per expert, each over all rows at once: what lower experts take, and the running number of its own."""
     expert = tl.program_id(0)
     r = tl.arange(0, ROWS)
-    ids = tl.load(ids_ptr + r, mask=r < rows, other=-1)
+    ids = _local(ids_ptr, r, rows, first_expert)
     live = (ids >= 0) & (ids < experts)
     first = tl.sum((live & (ids < expert)).to(tl.int32), 0)
     mine = live & (ids == expert)
@@ -24,11 +31,11 @@ def dispatch_small_kernel(ids_ptr, offsets_ptr, order_ptr, row_of_ptr, rows, exp
 
 
 @triton.jit
-def count_kernel(ids_ptr, counts_ptr, rows, experts, blocks, ROWS: tl.constexpr, EXPERTS: tl.constexpr):
+def count_kernel(ids_ptr, counts_ptr, first_expert, rows, experts, blocks, ROWS: tl.constexpr, EXPERTS: tl.constexpr):
     """counts[e, block]: how many of the block's rows expert e takes."""
     block = tl.program_id(0)
     r = block * ROWS + tl.arange(0, ROWS)
-    ids = tl.load(ids_ptr + r, mask=r < rows, other=-1)
+    ids = _local(ids_ptr, r, rows, first_expert)
     counts = tl.histogram(ids, EXPERTS, mask=(ids >= 0) & (ids < experts))
     e = tl.arange(0, EXPERTS)
     tl.store(counts_ptr + e * blocks + block, counts, mask=e < experts)
@@ -53,17 +60,17 @@ def prefix_kernel(counts_ptr, offsets_ptr, starts_ptr, experts, blocks, CHUNK: t
 
 
 @triton.jit
-def place_kernel(ids_ptr, starts_ptr, order_ptr, row_of_ptr, rows, experts, blocks, ROWS: tl.constexpr, STEP: tl.constexpr):
+def place_kernel(ids_ptr, starts_ptr, order_ptr, row_of_ptr, first_expert, rows, experts, blocks, ROWS: tl.constexpr, STEP: tl.constexpr):
     """A row goes to its expert's start in this block, after as many rows of the same expert as come before it in the block."""
     block = tl.program_id(0)
     i = tl.arange(0, ROWS)
     r = block * ROWS + i
-    ids = tl.load(ids_ptr + r, mask=r < rows, other=-1)
+    ids = _local(ids_ptr, r, rows, first_expert)
     live = (ids >= 0) & (ids < experts)
     before = tl.zeros((ROWS,), tl.int32)
     for j0 in tl.range(0, tl.minimum(ROWS, rows - block * ROWS), STEP):  # a run-time bound: unrolled in full it would not fit the registers
         j = j0 + tl.arange(0, STEP)
-        others = tl.load(ids_ptr + block * ROWS + j, mask=block * ROWS + j < rows, other=-1)
+        others = _local(ids_ptr, block * ROWS + j, rows, first_expert)
         before += tl.sum(((ids[:, None] == others[None, :]) & (j[None, :] < i[:, None])).to(tl.int32), 1)
     place = tl.load(starts_ptr + ids * blocks + block, mask=live, other=0) + before
     tl.store(order_ptr + place, r, mask=live)

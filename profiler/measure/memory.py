@@ -1,0 +1,30 @@
+"""What cannot fit is said before a byte is allocated, with what would."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from profiler.modelled.fits import sizes_of, smallest_deployment
+from triton_kernels.errors import TokenmillError
+
+if TYPE_CHECKING:
+    from profiler.measure.point_spec import PointSpec
+    from workloads.model_spec import ModelSpec
+
+
+def refuse_what_cannot_fit(model: ModelSpec, spec: PointSpec, memory_bytes: int) -> None:
+    """`model`: with as many layers as the point measures. TokenmillError where a GPU's part of the weights alone is more than the device's memory, and no batch
+    would fit; MemoryError, which is a finding, where the weights with the cache of this point are."""
+    sizes = sizes_of(model)
+    found = sizes(spec.deployment)
+    cache_bytes = found.cache_bytes(spec.shape)
+    if found.weight_bytes + cache_bytes <= memory_bytes:
+        return
+    smallest = smallest_deployment(model, spec.deployment, spec.shape, memory_bytes, sizes)
+    fits = "fewer --layers"
+    if smallest is not None:
+        fits = f"--tp {smallest.tp} --ep {smallest.ep} --dp {smallest.dp}, of whose {smallest.gpus} GPUs one is measured, or fewer --layers"
+    need, has = f"{found.weight_bytes / 1e9:.1f} GB of weights", f"{memory_bytes / 1e9:.1f} GB of memory"
+    if found.weight_bytes > memory_bytes:
+        raise TokenmillError(f"{model.name}: {need}, and the device has {has}; what fits: {fits}")
+    raise MemoryError(f"{need} and {cache_bytes / 1e9:.1f} GB of KV cache, and the device has {has}; what fits: a smaller --batch, {fits}")
