@@ -25,7 +25,7 @@ class Recipe:
     @property
     def runs(self) -> bool:
         """Whether kernels exist; else it is for plans and floors."""
-        return self.weight.runs
+        return self.weight.plain
 
     def format_of(self, name: str, dims: tuple[int, ...], *, stays: bool = False) -> Format:
         """Of the parameter `name`. `stays`: the checkpoint's quantization_config leaves it out."""
@@ -46,7 +46,7 @@ RECIPES = {
         _plain("bf16"),
         _plain("fp16"),
         _plain("fp32"),
-        Recipe(name="fp8", weight=FORMATS["fp8"], activation=FORMATS["bf16"], wire="fp8"),
+        Recipe(name="fp8", weight=FORMATS["fp8_128x128"], activation=FORMATS["bf16"], wire="fp8"),
     )
 }
 

@@ -49,7 +49,7 @@ def measure_ceilings(device: torch.device, sizes: CeilingSizes | None = None) ->
     read, copied = _memory_rates(device, buffer_bytes, sizes.seconds_each)
     lanes: dict[str, float] = {}
     for fmt in FORMATS.values():
-        if fmt.runs and fmt.lane not in lanes and (rate := _matmul_rate(device, fmt, sizes)) is not None:
+        if fmt.plain and fmt.lane not in lanes and (rate := _matmul_rate(device, fmt, sizes)) is not None:
             lanes[fmt.lane] = rate
     if device.type == "cuda":
         torch.cuda.empty_cache()

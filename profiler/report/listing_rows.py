@@ -95,18 +95,20 @@ def models(_: str | None) -> Listing:
 
 
 def formats(_: str | None) -> Listing:
-    rows = [{"name": f.name, "bits": f.bits, "bytes_per_value": f.bytes_per_value, "lane": f.lane, "runs": f.runs} for f in FORMATS.values()]
+    rows = [{"name": f.name, "bits": f.bits, "bytes_per_value": f.bytes_per_value, "lane": f.lane, "block": None if f.block is None else list(f.block), "scale": f.scale} for f in FORMATS.values()]
     return Listing(
         rows=rows,
         columns={
             "name": lambda r: r["name"],
             "bits": lambda r: str(r["bits"]),
+            "bytes/value": lambda r: f"{r['bytes_per_value']:.6g}",
+            "scale": lambda r: r["scale"] or "-",
+            "block": lambda r: "-" if r["block"] is None else "x".join(str(size or "all") for size in r["block"]),
             "lane": lambda r: r["lane"],
-            "runs": lambda r: "yes" if r["runs"] else "floor only",
         },
         notes=(
             "lane: the arithmetic unit whose rate bounds a matmul in this format (fp32: CUDA cores).",
-            "runs: kernels exist; else floors and plans only.",
+            "block: rows x columns of values that share a scale. bytes/value: with their share of it.",
         ),
     )
 

@@ -45,9 +45,12 @@ def test_models_come_with_what_their_config_says(capsys: Capture) -> None:
     assert dense["kv_bytes_per_token_bf16"] == 32 * 2 * 8 * 128 * 2
 
 
-def test_formats_say_which_of_them_run(capsys: Capture) -> None:
-    found = {row["name"]: row["runs"] for row in rows(capsys, "formats")}
-    assert (found["bf16"], found["fp8"]) == (True, False)
+def test_formats_say_what_a_value_weighs_with_its_scale(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {row["name"]: row["bytes_per_value"] for row in rows(capsys, "formats")}
+    assert found["bf16"] == 2
+    assert found["mxfp4"] == 0.53125  # 4 bits and a byte for every 32
+    assert found["nvfp4"] == 0.5625  # 4 bits and a byte for every 16
+    assert found["fp8_128x128"] == 1 + 4 / 16384
 
 
 def test_prices_with_what_they_include(capsys: Capture, tmp_path: Path) -> None:
