@@ -44,7 +44,7 @@ def decode_element(codes: torch.Tensor, element: Element) -> torch.Tensor:
 
 
 def encode_e8m0(x: torch.Tensor) -> torch.Tensor:
-    """uint8 codes of the least powers of two that are no smaller than the fp32 values (0 and up), at most 2^127."""
+    """uint8 codes of the least powers of two that are no smaller than the fp32 values (0 and up), at most 2^127; 2^-126 for subnormal ones."""
     bits = x.float().view(torch.int32)  # exponent and mantissa: any mantissa at all carries into the exponent
     return ((bits + 0x7FFFFF) >> 23).clamp(0, E8M0_NAN - 1).to(torch.uint8)
 

@@ -17,7 +17,8 @@ def e4m3_codes(x):
         exponent = (x.to(tl.int32, bitcast=True) >> 23) & 255
         # 1.5 x 2^23 units of the last place: adding and taking away rounds to that place. The last place is 2^-9 below 2^-6, else 2^-3 of the exponent.
         big = ((tl.maximum(exponent, 121) + 20) << 23 | 1 << 22).to(tl.float32, bitcast=True)
-        x = (x + big) - big
+        sign = x.to(tl.int32, bitcast=True) & -0x80000000  # -0 stays so
+        x = (((x + big) - big).to(tl.int32, bitcast=True) | sign).to(tl.float32, bitcast=True)
     return x.to(tl.float8e4nv)
 
 
