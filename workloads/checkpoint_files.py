@@ -23,22 +23,34 @@ class CheckpointFiles:
     def __contains__(self, name: str) -> bool:
         return name in self._where
 
-    def read(self, name: str, dims: tuple[int, ...], *, at: int | None = None) -> torch.Tensor:
-        """The tensor `name`, which should have the shape `dims`; with `at` only that index of its first dimension."""
-        if name not in self._where:
-            raise self.error(name, "is missing from the safetensors files")
+    def stored_type(self, name: str) -> str:
+        """What safetensors calls the type of a tensor's values: "BF16", "F8_E4M3", "U8"."""
+        return str(self._slice(name).get_dtype())
+
+    def read(self, name: str, *dims: tuple[int, ...], at: int | None = None) -> torch.Tensor:
+        """The tensor `name`, which should have one of the shapes `dims`; with `at` only that index of its first dimension."""
         from safetensors import SafetensorError
 
+        found = self._slice(name)
+        if tuple(found.get_shape()) not in dims:
+            raise self.error(name, f"has shape {found.get_shape()}, which does not fit config.json's {list(dims[0])}")
         try:
-            found = self._where[name].get_slice(name)
-            if tuple(found.get_shape()) != dims:
-                raise self.error(name, f"has shape {found.get_shape()}, which does not fit config.json's {list(dims)}")
             values = self._where[name].get_tensor(name) if at is None else found[at : at + 1][0]
         except SafetensorError as e:  # a number format that PyTorch does not have
             raise self.error(name, f"cannot be read ({e})") from e
         self.unread.discard(name)
         assert isinstance(values, torch.Tensor)
         return values
+
+    def _slice(self, name: str) -> Any:
+        from safetensors import SafetensorError
+
+        if name not in self._where:
+            raise self.error(name, "is missing from the safetensors files; download the checkpoint again")
+        try:
+            return self._where[name].get_slice(name)
+        except SafetensorError as e:
+            raise self.error(name, f"cannot be read ({e})") from e
 
     def error(self, name: str, problem: str) -> TokenmillError:
         return TokenmillError(f"{self.folder}: tensor {name[:200]!r} {problem}")
