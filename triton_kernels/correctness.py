@@ -7,10 +7,25 @@ from typing import Any
 
 import torch
 
+from triton_kernels.formats import ELEMENTS, FORMATS, Element
 from triton_kernels.operation import Operation
+from triton_kernels.results import decode_result
 
 # Allowed error as a share of the reference's norm: a few units in the last place of what the output is stored in (bf16 2^-8, fp16 2^-11).
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
+
+
+def dtypes_of(case: dict[str, Any]) -> tuple[torch.dtype, ...]:
+    """The step's types that a case is worth checking in: where x comes as codes, its results are bf16 whatever the type."""
+    return (torch.bfloat16,) if case.get("x_format") else tuple(TOLERANCE)
+
+
+def tolerance_of(dtype: torch.dtype, element: Element | None) -> float:
+    """Of a result computed in `dtype` and stored as `element` (None: as `dtype`).
+
+    An error e before rounding moves the share e / step of the codes by one step: sqrt(e / step) x step of the norm.
+    """
+    return TOLERANCE[dtype] if element is None else (TOLERANCE[dtype] * 2.0**-element.mantissa_bits) ** 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,20 +54,36 @@ def check(op: Operation, case: dict[str, Any], dtype: torch.dtype, device: torch
     with _Poisoned():
         got = _results(op, op.launch(**ours), ours)
     assert len(got) == len(want), (op.name, len(got), len(want))
-    error = max((_error(g, w) for g, w in zip(got, want, strict=True)), default=0.0)
-    return Check(op=op.name, case=case, dtype=str(dtype).removeprefix("torch."), error=error, tolerance=TOLERANCE[dtype])
+    pairs = [(_error(g, w), tolerance_of(dtype, element)) for (g, element), (w, _) in zip(got, want, strict=True)]
+    # The worst beside what it is allowed; NaN is worse than any.
+    error, tolerance = max(pairs, key=lambda pair: float("inf") if pair[0] != pair[0] else pair[0] / pair[1], default=(0.0, TOLERANCE[dtype]))
+    return Check(op=op.name, case=case, dtype=str(dtype).removeprefix("torch."), error=error, tolerance=tolerance)
 
 
 def _map(value: Any, f: Any) -> Any:
     return f(value.clone()) if isinstance(value, torch.Tensor) else value
 
 
-def _results(op: Operation, outputs: Any, arguments: dict[str, Any]) -> list[torch.Tensor]:
-    """What the call left behind: its live outputs, then the arguments it wrote in place."""
+def _results(op: Operation, outputs: Any, arguments: dict[str, Any]) -> list[tuple[torch.Tensor, Element | None]]:
+    """What the call left behind, each with the element it was rounded to (None: the step's own type): its live outputs, then the arguments it wrote in place.
+
+    Values in a format with scales are compared by what they stand for: a scale that was rounded the other way changes every code and hardly a value.
+    """
+    element, in_place = None, [name for name in op.mutates if arguments[name] is not None]
+    out_format, y_scale = arguments.get("out_format"), arguments.get("y_scale")
+    if out_format and y_scale is not None:
+        element = FORMATS[out_format].element
+        outputs = decode_result(outputs, out_format, y_scale)
+        in_place.remove("y_scale")
     if op.live is not None:
         outputs = op.live(outputs, **arguments)
     tensors: list[torch.Tensor] = [] if outputs is None else [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
-    return tensors + [arguments[name] for name in op.mutates if arguments[name] is not None]
+    return [(t, element) for t in tensors] + [(arguments[name], _codes_of(arguments[name])) for name in in_place]
+
+
+def _codes_of(x: torch.Tensor) -> Element | None:
+    """The element of a tensor of codes that share one scale, as a KV cache's do: their error is the values'."""
+    return ELEMENTS["e4m3"] if x.dtype == torch.float8_e4m3fn else None
 
 
 class _Poisoned:
