@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+
+from triton_kernels.formats import Format
+from triton_kernels.operand import Operand
+from triton_kernels.product import Product, product_of
+from triton_kernels.target import Chip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,3 +43,26 @@ def family(arch: int, dtype: torch.dtype) -> str:
 def tile_for(table: TileTable, key: tuple[str, bool], rows: float) -> Tile:
     """The first tile of `table[key]` that serves `rows`."""
     return next(tile for most, tile in table[key] if most is None or rows <= most)
+
+
+def product_on(chip: Chip, x: Operand, w: Operand) -> Product:
+    """How two operands are multiplied on a chip. The interpreter, which is no chip, also takes pairs that only Blackwell multiplies."""
+    product = product_of(x.format, w.format, chip.arch)
+    if product is None and x.values.device.type == "cpu":
+        product = product_of(x.format, w.format, 100)
+    assert product is not None, (x.format.name, w.format.name, chip.arch)
+    assert w.format.per_byte == 1 or w.layout == product.layout, (w.layout, product)
+    return product
+
+
+def scaled_tile(tile: Tile, product: Product, x: Format, w: Format, *, out_group: int) -> Tile:
+    """A bf16 tile for operands with scales: whole groups in a step of the loop, and whole groups of the result in a tile.
+
+    A second accumulator (blocks) or a widened tile of weights (decoded) takes the registers of the largest bf16 tiles.
+    """
+    if product.name == "plain":
+        return replace(tile, outputs=max(tile.outputs, out_group))
+    native = product.name == "native"
+    inputs = 256 if native and x.bits == w.bits == 4 else 64 if product.name == "decoded" else 128
+    outputs = max(min(tile.outputs, 128), out_group, 128 if native else 0)
+    return replace(tile, inputs=inputs, outputs=outputs, stages=min(tile.stages, 3))

@@ -1,6 +1,8 @@
 import triton
 import triton.language as tl
 
+from triton_kernels._jit.quantize import store_encoded
+from triton_kernels._jit.scaled_product import scaled_product
 from triton_kernels._jit.tile_product import activated, tile_place, tile_product
 
 GROUP = tl.constexpr(8)  # tiles of an expert's rows walked together
@@ -9,11 +11,16 @@ GROUP = tl.constexpr(8)  # tiles of an expert's rows walked together
 # offsets_ptr is one layer's slice of a larger tensor: its alignment varies by layer and is not worth a variant.
 @triton.jit(do_not_specialize_on_alignment=["offsets_ptr"])
 def grouped_matmul_kernel(
-    x_ptr, w_ptr, bias_ptr, offsets_ptr, order_ptr, weights_ptr, y_ptr, experts, n, k, top_k, limit,
+    x_ptr, w_ptr, bias_ptr, offsets_ptr, order_ptr, weights_ptr, y_ptr, x_scale_ptr, w_scale_ptr, w_global_ptr, y_scale_ptr,
+    experts, n, k, top_k, limit, x_width, w_width, x_groups, w_groups, expert_groups, y_width, y_groups,
+    PRODUCT: tl.constexpr, X_FORMAT: tl.constexpr, W_FORMAT: tl.constexpr, OUT_FORMAT: tl.constexpr, OUT_GROUP: tl.constexpr,
     GATHER: tl.constexpr, ACTIVATION: tl.constexpr, EXPERTS: tl.constexpr,
     ROWS: tl.constexpr, OUTPUTS: tl.constexpr, INPUTS: tl.constexpr, SWAP: tl.constexpr, EVEN_K: tl.constexpr,
 ):  # fmt: skip
-    """Persistent over the tiles of all experts, expert by expert. EXPERTS: the power of two that holds them."""
+    """Persistent over the tiles of all experts, expert by expert. EXPERTS: the power of two that holds them.
+
+    Widths, groups and K as in matmul_kernel; expert_groups: scales of an expert.
+    """
     outputs = n if ACTIVATION == "none" else n // 2
     tiles_n = tl.cdiv(outputs, OUTPUTS)
     # Every program reads all the offsets at once and knows where each expert's tiles end; only tiles of live rows exist.
@@ -35,12 +42,28 @@ def grouped_matmul_kernel(
         if weights_ptr is not None or GATHER:
             pair = tl.load(order_ptr + source)
         if GATHER:
-            x_rows = x_ptr + (pair // top_k).to(tl.int64) * k
+            x_row = (pair // top_k).to(tl.int64)
         else:
-            x_rows = x_ptr + source.to(tl.int64) * k
-        w_rows = w_ptr + (expert.to(tl.int64) * n + tl.minimum(c, outputs - 1)) * k
-        up_rows = None if ACTIVATION == "none" else w_rows + outputs.to(tl.int64) * k
-        acc, acc_up = tile_product(x_rows, w_rows, up_rows, 0, k, ROWS, OUTPUTS, INPUTS, SWAP, EVEN_K)
+            x_row = source.to(tl.int64)
+        x_rows = x_ptr + x_row * x_width
+        w_row = tl.minimum(c, outputs - 1)
+        w_rows = w_ptr + (expert.to(tl.int64) * n + w_row) * w_width
+        up_rows = None if ACTIVATION == "none" else w_rows + outputs.to(tl.int64) * w_width
+        if PRODUCT == "plain":
+            acc, acc_up = tile_product(x_rows, w_rows, up_rows, 0, k, ROWS, OUTPUTS, INPUTS, SWAP, EVEN_K)
+        else:
+            BLOCK: tl.constexpr = 128 if W_FORMAT == "fp8_128x128" else 1  # rows that share a scale
+            x_scales = None if x_scale_ptr is None else x_scale_ptr + x_row * x_groups
+            expert_scales = w_scale_ptr + expert.to(tl.int64) * expert_groups
+            w_scales = expert_scales + (w_row // BLOCK).to(tl.int64) * w_groups
+            up_scales = None if ACTIVATION == "none" else expert_scales + ((w_row + outputs) // BLOCK).to(tl.int64) * w_groups
+            acc, acc_up = scaled_product(
+                x_rows, x_scales, w_rows, w_scales, up_rows, up_scales, 0, k, x_width,
+                PRODUCT, X_FORMAT, W_FORMAT, ROWS, OUTPUTS, INPUTS, SWAP, EVEN_K,
+            )  # fmt: skip
+            if w_global_ptr is not None:
+                acc *= tl.load(w_global_ptr + expert)
+                acc_up *= tl.load(w_global_ptr + expert)
         if bias_ptr is not None:
             bias = bias_ptr + expert.to(tl.int64) * n + c
             acc += tl.load(bias, mask=c < outputs, other=0.0).to(tl.float32)[None, :]
@@ -54,4 +77,11 @@ def grouped_matmul_kernel(
         if weights_ptr is not None:
             y *= tl.load(weights_ptr + pair)[:, None]
         live = (r[:, None] < last) & (c[None, :] < outputs)
-        tl.store(y_ptr + r[:, None].to(tl.int64) * outputs + c[None, :], y.to(y_ptr.dtype.element_ty), mask=live)
+        if OUT_FORMAT == "":
+            tl.store(y_ptr + r[:, None].to(tl.int64) * outputs + c[None, :], y.to(y_ptr.dtype.element_ty), mask=live)
+        else:
+            row = r.to(tl.int64)
+            store_encoded(
+                tl.where(live, y, 0.0), y_ptr + row * y_width, y_scale_ptr + row * y_groups, tile_n * OUTPUTS, y_width, y_groups, r < last,
+                OUT_FORMAT, OUT_GROUP, ROWS, OUTPUTS,
+            )  # fmt: skip
