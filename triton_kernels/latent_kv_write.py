@@ -10,8 +10,11 @@ from typing import Any
 
 import torch
 
+from triton_kernels.formats import FORMATS
+from triton_kernels.kv_format import DRAWN_SCALE, check_cache, store_cached
 from triton_kernels.launch import launch_kernel
 from triton_kernels.operation import OpCall, Operation, StepFacts, Work, wide
+from triton_kernels.results import check_result, empty_result, encode_result, result_bytes, unwritten_scale
 
 
 def normed(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
@@ -42,11 +45,16 @@ def reference(
     q_norm_U: torch.Tensor | None,
     kv_norm_C: torch.Tensor,
     eps: float,
+    cache_scale: torch.Tensor | None = None,
+    y_scale: torch.Tensor | None = None,
+    out_format: str = "",
 ) -> torch.Tensor:
     """Returns u_TU: a's first U columns, rms-normed; writes the next C, rms-normed, and the last D, rotated, into slot slots_T[t] = page * B + offset
     (-1: nowhere).
 
     q_norm_U None: the query has no low rank, U = 0. Rotation in halves as in rope_kv_write. cos_sin_QD: fp32. positions_T, slots_T: int32; slots are distinct.
+    cache_scale (fp32 [1]): the cache holds e4m3 codes, of latent and rotated part over the one scale, saturating.
+    out_format: u is returned in it, its scales written to y_scale.
     Source: multi-head latent attention, DeepSeek-V2, arXiv 2405.04434, section 2.1; fused as in vLLM and SGLang.
     """
     kv_rank, dim = kv_norm_C.shape[0], cos_sin_QD.shape[1]
@@ -55,8 +63,8 @@ def reference(
     entry_TW = torch.cat((normed(latent_TC, kv_norm_C, eps), rotated(key_TD, cos_sin_QD[positions_T.long()])), 1)
     written = slots_T >= 0
     slots, page_size = slots_T[written].long(), latent_cache_PBW.shape[1]
-    latent_cache_PBW[slots // page_size, slots % page_size] = entry_TW[written].to(latent_cache_PBW.dtype)
-    return a_TX.new_empty(a_TX.shape[0], 0) if q_norm_U is None else normed(u_TU, q_norm_U, eps)
+    store_cached(latent_cache_PBW, (slots // page_size, slots % page_size), entry_TW[written], cache_scale)
+    return a_TX.new_empty(a_TX.shape[0], 0) if q_norm_U is None else encode_result(normed(u_TU, q_norm_U, eps), out_format, y_scale)
 
 
 def fake(
@@ -68,8 +76,12 @@ def fake(
     q_norm_U: torch.Tensor | None,
     kv_norm_C: torch.Tensor,
     eps: float,
+    cache_scale: torch.Tensor | None = None,
+    y_scale: torch.Tensor | None = None,
+    out_format: str = "",
 ) -> torch.Tensor:
-    return a_TX.new_empty(a_TX.shape[0], _query_rank(a_TX.shape[1], kv_norm_C.shape[0], cos_sin_QD.shape[1], q_norm_U))
+    query_rank = _query_rank(a_TX.shape[1], kv_norm_C.shape[0], cos_sin_QD.shape[1], q_norm_U)
+    return empty_result(a_TX, (a_TX.shape[0], query_rank), out_format)
 
 
 def launch(
@@ -81,6 +93,9 @@ def launch(
     q_norm_U: torch.Tensor | None,
     kv_norm_C: torch.Tensor,
     eps: float,
+    cache_scale: torch.Tensor | None = None,
+    y_scale: torch.Tensor | None = None,
+    out_format: str = "",
 ) -> torch.Tensor:
     from triton_kernels._jit.latent_kv_write import latent_kv_write_kernel
 
@@ -93,12 +108,19 @@ def launch(
     assert dim % 2 == 0, dim
     assert cos_sin_QD.dtype == torch.float32, cos_sin_QD.dtype
     assert positions_T.shape == slots_T.shape == (tokens,), (positions_T.shape, slots_T.shape, tokens)
-    u_TU = a_TX.new_empty(tokens, query_rank)
+    check_cache(a_TX.dtype, latent_cache_PBW, cache_scale)
+    assert not out_format or query_rank > 0, (out_format, query_rank)
+    check_result((tokens, query_rank), out_format, y_scale)
+    u_TU = empty_result(a_TX, (tokens, query_rank), out_format)
+    block_u = _block(query_rank)
+    if out_format:
+        block_u = max(block_u, FORMATS[out_format].group)
     launch_kernel(
         latent_kv_write_kernel, (tokens,),
-        a_TX, cos_sin_QD, positions_T, slots_T, latent_cache_PBW, q_norm_U, kv_norm_C, u_TU, eps,
+        a_TX, cos_sin_QD, positions_T, slots_T, latent_cache_PBW, q_norm_U, kv_norm_C, u_TU, cache_scale, y_scale, eps,
         QUERY_RANK=query_rank, KV_RANK=kv_rank, DIM=dim, PAGE=page_size,
-        BLOCK_U=_block(query_rank), BLOCK_C=_block(kv_rank), HALF=_block(dim // 2), num_warps=4 if query_rank <= 2048 else 8,
+        BLOCK_U=block_u, BLOCK_C=_block(kv_rank), HALF=_block(dim // 2),
+        OUT_FORMAT=out_format, GROUP=(FORMATS[out_format].group or block_u) if out_format else 1, num_warps=4 if query_rank <= 2048 else 8,
     )  # fmt: skip
     return u_TU
 
@@ -113,13 +135,24 @@ def work(call: OpCall, facts: StepFacts) -> Work:
     positions, dim = call.dims("cos_sin_QD")
     width = call.dims("latent_cache_PBW")[2]
     table = min(tokens, positions) * dim * call.shape("cos_sin_QD").dtype.itemsize
-    u_bytes = tokens * (columns - width) * call.shape("a_TX").dtype.itemsize
+    u_bytes = result_bytes(call, tokens * (columns - width), "a_TX")
     entry_bytes = tokens * width * call.shape("latent_cache_PBW").dtype.itemsize
-    return Work(read_bytes=call.nbytes("a_TX", "positions_T", "slots_T", "q_norm_U", "kv_norm_C") + table, written_bytes=u_bytes + entry_bytes)
+    read = call.nbytes("a_TX", "positions_T", "slots_T", "q_norm_U", "kv_norm_C", "cache_scale")
+    return Work(read_bytes=read + table, written_bytes=u_bytes + entry_bytes)
 
 
 def inputs(
-    *, generator: torch.Generator, dtype: torch.dtype, tokens: int, query_rank: int, kv_rank: int, dim: int, page_size: int, dead: int = 0
+    *,
+    generator: torch.Generator,
+    dtype: torch.dtype,
+    tokens: int,
+    query_rank: int,
+    kv_rank: int,
+    dim: int,
+    page_size: int,
+    dead: int = 0,
+    cache_format: str = "",
+    out_format: str = "",
 ) -> dict[str, Any]:
     """Random slots of a cache that holds NaN; the first `dead` tokens have none."""
 
@@ -134,10 +167,13 @@ def inputs(
         "cos_sin_QD": rotary_table(positions, dim),
         "positions_T": torch.randint(positions, (tokens,), generator=generator, dtype=torch.int32),
         "slots_T": slots_T,
-        "latent_cache_PBW": torch.full((pages, page_size, kv_rank + dim), float("nan"), dtype=dtype),
+        "latent_cache_PBW": torch.full((pages, page_size, kv_rank + dim), float("nan"), dtype=torch.float8_e4m3fn if cache_format else dtype),
         "q_norm_U": draw(query_rank) if query_rank else None,
         "kv_norm_C": draw(kv_rank),
         "eps": 1e-6,
+        "cache_scale": torch.tensor([DRAWN_SCALE]) if cache_format else None,
+        "y_scale": unwritten_scale((tokens, query_rank), out_format),
+        "out_format": out_format,
     }
 
 
@@ -154,12 +190,16 @@ latent_kv_write = Operation(
     fake=fake,
     work=work,
     inputs=inputs,
-    mutates=("latent_cache_PBW",),
+    mutates=("latent_cache_PBW", "y_scale"),
     cases=(
         {"tokens": 5, "query_rank": 1536, "kv_rank": 512, "dim": 64, "page_size": 64},  # DeepSeek-V3, Kimi-K2
         {"tokens": 3, "query_rank": 0, "kv_rank": 512, "dim": 64, "page_size": 16},  # DeepSeek-V2-Lite
         {"tokens": 20, "query_rank": 77, "kv_rank": 33, "dim": 6, "page_size": 16, "dead": 3},
         {"tokens": 1, "query_rank": 1, "kv_rank": 1, "dim": 2, "page_size": 16, "dead": 1},
         {"tokens": 2, "query_rank": 3000, "kv_rank": 96, "dim": 32, "page_size": 32},
+        {"tokens": 5, "query_rank": 1536, "kv_rank": 512, "dim": 64, "page_size": 64, "cache_format": "fp8", "out_format": "fp8_1x128"},
+        {"tokens": 3, "query_rank": 77, "kv_rank": 33, "dim": 6, "page_size": 16, "dead": 1, "cache_format": "fp8", "out_format": "fp8_row"},
+        {"tokens": 2, "query_rank": 160, "kv_rank": 32, "dim": 8, "page_size": 16, "out_format": "fp8_1x128"},
+        {"tokens": 3, "query_rank": 1504, "kv_rank": 32, "dim": 8, "page_size": 16, "out_format": "mxfp4"},
     ),
 )

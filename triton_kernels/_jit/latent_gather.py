@@ -4,7 +4,7 @@ import triton.language as tl
 
 @triton.jit
 def latent_gather_kernel(
-    cache_ptr, table_ptr, context_start_ptr, latent_ptr, key_ptr, sequences, table_width,
+    cache_ptr, table_ptr, context_start_ptr, latent_ptr, key_ptr, cache_scale_ptr, sequences, table_width,
     KV_RANK: tl.constexpr, DIM: tl.constexpr, PAGE: tl.constexpr, ROWS: tl.constexpr, STEPS: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     """ROWS rows a program; each row finds its own sequence, the last one that starts at or before it. STEPS: bits of the last sequence's number."""
@@ -24,6 +24,10 @@ def latent_gather_kernel(
     d_live = live[:, None] & (d < DIM)
     latent = tl.load(entry + c, mask=c_live)
     key = tl.load(entry + KV_RANK + d, mask=d_live)
+    if cache_scale_ptr is not None:
+        cache_scale = tl.load(cache_scale_ptr)
+        latent = (latent.to(tl.float32) * cache_scale).to(latent_ptr.dtype.element_ty)
+        key = (key.to(tl.float32) * cache_scale).to(key_ptr.dtype.element_ty)
     out = row.to(tl.int64)[:, None]
     tl.store(latent_ptr + out * KV_RANK + c, latent, mask=c_live)
     tl.store(key_ptr + out * DIM + d, key, mask=d_live)

@@ -1,6 +1,8 @@
 import triton
 import triton.language as tl
 
+from triton_kernels._jit.kv_format import to_cache
+
 
 @triton.jit
 def _heads(qkv, first, weight_ptr, cos, sin, eps, COUNT: tl.constexpr, DIM: tl.constexpr, BLOCK: tl.constexpr, HALF: tl.constexpr):
@@ -23,7 +25,7 @@ def _heads(qkv, first, weight_ptr, cos, sin, eps, COUNT: tl.constexpr, DIM: tl.c
 
 @triton.jit
 def rope_kv_write_kernel(
-    qkv_ptr, cos_sin_ptr, positions_ptr, slots_ptr, k_cache_ptr, v_cache_ptr, q_weight_ptr, k_weight_ptr, q_ptr, eps,
+    qkv_ptr, cos_sin_ptr, positions_ptr, slots_ptr, k_cache_ptr, v_cache_ptr, q_weight_ptr, k_weight_ptr, q_ptr, k_scale_ptr, v_scale_ptr, eps,
     HEADS: tl.constexpr, KV_HEADS: tl.constexpr, PAGE: tl.constexpr, DIM: tl.constexpr,
     BLOCK_A: tl.constexpr, BLOCK_G: tl.constexpr, HALF: tl.constexpr,
 ):  # fmt: skip
@@ -45,8 +47,8 @@ def rope_kv_write_kernel(
         k_low, k_high, k_live = _heads(qkv, HEADS, k_weight_ptr, cos, sin, eps, KV_HEADS, DIM, BLOCK_G, HALF)
         g = tl.arange(0, BLOCK_G)[:, None]
         place = (slot // PAGE).to(tl.int64) * (KV_HEADS * PAGE * DIM) + (g * PAGE + slot % PAGE) * DIM + d
-        tl.store(k_cache_ptr + place, k_low.to(k_cache_ptr.dtype.element_ty), mask=k_live)
-        tl.store(k_cache_ptr + place + DIM // 2, k_high.to(k_cache_ptr.dtype.element_ty), mask=k_live)
+        tl.store(k_cache_ptr + place, to_cache(k_low, k_cache_ptr, k_scale_ptr), mask=k_live)
+        tl.store(k_cache_ptr + place + DIM // 2, to_cache(k_high, k_cache_ptr, k_scale_ptr), mask=k_live)
         v = qkv + (HEADS + KV_HEADS + g) * DIM + d
-        tl.store(v_cache_ptr + place, tl.load(v, mask=k_live).to(v_cache_ptr.dtype.element_ty), mask=k_live)
-        tl.store(v_cache_ptr + place + DIM // 2, tl.load(v + DIM // 2, mask=k_live).to(v_cache_ptr.dtype.element_ty), mask=k_live)
+        tl.store(v_cache_ptr + place, to_cache(tl.load(v, mask=k_live), v_cache_ptr, v_scale_ptr), mask=k_live)
+        tl.store(v_cache_ptr + place + DIM // 2, to_cache(tl.load(v + DIM // 2, mask=k_live), v_cache_ptr, v_scale_ptr), mask=k_live)
