@@ -6,72 +6,40 @@ Shapes: T tokens, S sequences, A query heads, G key/value heads, D head dim, P p
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from triton_kernels.attention_tiles import DECODE_ROWS, L2_BYTES, splits_for, tile_for
+from triton_kernels.formats import FORMATS, Format
+from triton_kernels.kv_format import DRAWN_SCALE, check_cache, drawn_cache, uncached
 from triton_kernels.launch import launch_kernel
 from triton_kernels.operation import OpCall, Operation, StepFacts, Work, wide
-from triton_kernels.target import Chip, chip_of
-from triton_kernels.tiles import family
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AttentionTile:
-    """What one program holds: `rows` (query token x head of the group) against `kv` positions in one step of its loop."""
-
-    rows: int
-    kv: int  # see tile_for
-    warps: int
-    stages: int
-
-
-def _tile(rows: int, kv: int, warps: int, stages: int) -> AttentionTile:
-    return AttentionTile(rows=rows, kv=kv, warps=warps, stages=stages)
-
-
-# By family of chips and whether the head dim is over 128: the tile for up to so many rows of the longest sequence, ascending; None: any number.
-# Decode is bound by memory: few rows, deep loads, mma.sync keeps up. 64 rows are the least that wgmma multiplies; prefill takes 128 x 128, as FlashAttention-3
-# does, or what registers hold without spilling (seen in the SASS of triton 3.6 and 3.9). fp32 multiplies on CUDA cores, where a large tile only spills.
-TILES: dict[tuple[str, bool], tuple[tuple[int | None, AttentionTile], ...]] = {
-    ("sm90", False): ((16, _tile(16, 64, 4, 3)), (32, _tile(32, 64, 4, 3)), (64, _tile(64, 64, 4, 3)), (None, _tile(128, 128, 8, 2))),
-    ("sm90", True): ((16, _tile(16, 32, 4, 3)), (32, _tile(32, 32, 4, 3)), (64, _tile(64, 64, 8, 2)), (None, _tile(128, 32, 8, 3))),
-    ("sm100", False): ((16, _tile(16, 64, 4, 3)), (32, _tile(32, 64, 4, 3)), (64, _tile(64, 64, 4, 3)), (None, _tile(128, 128, 8, 2))),
-    ("sm100", True): ((16, _tile(16, 32, 4, 3)), (32, _tile(32, 32, 4, 3)), (64, _tile(64, 64, 8, 2)), (None, _tile(128, 32, 8, 3))),
-    ("sm80", False): ((16, _tile(16, 64, 4, 3)), (32, _tile(32, 64, 4, 3)), (64, _tile(64, 64, 8, 2)), (None, _tile(128, 32, 8, 3))),
-    ("sm80", True): ((16, _tile(16, 32, 4, 3)), (32, _tile(32, 32, 4, 3)), (None, _tile(64, 32, 8, 2))),
-    ("fp32", False): ((16, _tile(16, 32, 8, 2)), (None, _tile(32, 16, 8, 2))),
-    ("fp32", True): ((16, _tile(16, 16, 4, 2)), (None, _tile(16, 16, 8, 2))),
-}
-DECODE_ROWS = 64  # sequences of no more rows read each key once and are bound by memory
-L2_BYTES = 24 << 20  # keys and values walked together: half of Hopper's 50 MB
+from triton_kernels.results import check_result, empty_result, encode_result, result_bytes, unwritten_scale
+from triton_kernels.target import chip_of
 
 
 def reference(
-    q_TAD: torch.Tensor,
-    k_cache_PGBD: torch.Tensor,
-    v_cache_PGBD: torch.Tensor,
-    block_table_SM: torch.Tensor,
-    query_start_S1: torch.Tensor,
-    context_len_S: torch.Tensor,
-    sinks_A: torch.Tensor | None,
-    scale: float,
-    max_query_len: int,
-    window: int,
-) -> torch.Tensor:
+    q_TAD: torch.Tensor, k_cache_PGBD: torch.Tensor, v_cache_PGBD: torch.Tensor,
+    block_table_SM: torch.Tensor, query_start_S1: torch.Tensor, context_len_S: torch.Tensor,
+    sinks_A: torch.Tensor | None, scale: float, max_query_len: int, window: int,
+    k_scale: torch.Tensor | None = None, v_scale: torch.Tensor | None = None, y_scale: torch.Tensor | None = None, out_format: str = "",
+) -> torch.Tensor:  # fmt: skip
     """o_TAD = softmax(scale q k^T) v, per sequence and head; query head a reads key/value head a // (A / G).
 
     Sequence s owns tokens query_start_S1[s] .. query_start_S1[s + 1] (int32; q of them, 0 allowed; the last entry is T) and context_len_S[s] positions
     (int32; c >= q of them, this step's tokens included); its query i sees positions 0 .. c - q + i, the last `window` of them where that is above 0.
-    sinks_A: a logit
-    of each query head (unscaled) that joins the softmax's denominator and has no value. Position j lies in page block_table_SM[s, j // B],
+    sinks_A: a logit of each query head (unscaled) that joins the softmax's denominator and has no value. Position j lies in page block_table_SM[s, j // B],
     slot j % B (B: a power of two from 16); entries and slots that no query sees are never read. scale > 0; max_query_len: the largest q or more.
+    k_scale, v_scale (fp32 [1]): the caches hold e4m3 codes, k / k_scale and v / v_scale. They are widened to q's type and multiplied there: what bounds decode
+    is then the widening as much as memory; products of fp8 would need p and q in fp8 too. out_format: o is returned in it, D / per_byte wide, the scales of
+    the matrix [T, A D] written to y_scale. The kernel does so where `fuses` says; else the operation `quantize` comes after it.
     Source: FlashAttention-2, arXiv 2307.08691; pages as in vLLM, arXiv 2309.06180; sinks as in gpt-oss, arXiv 2508.10925.
     """
     _, kv_heads, page_size, dim = k_cache_PGBD.shape
     group = q_TAD.shape[1] // kv_heads
     starts, contexts = query_start_S1.tolist(), context_len_S.tolist()
+    assert not out_format or fuses(FORMATS[out_format], dim), (out_format, dim)
     o_TAD = torch.empty_like(q_TAD, memory_format=torch.contiguous_format)
     for s, context in enumerate(contexts):
         first, last = starts[s], starts[s + 1]
@@ -83,16 +51,22 @@ def reference(
         pages = block_table_SM[s, low // page_size : -(-context // page_size)].long()
         q = q_TAD[first:last].view(tokens, kv_heads, group, dim).permute(1, 2, 0, 3)
         k, v = (
-            cache[pages].transpose(0, 1).reshape(kv_heads, 1, -1, dim)[:, :, low - skipped : context - skipped].expand(-1, group, -1, -1)
-            for cache in (k_cache_PGBD, v_cache_PGBD)
+            uncached(cache[pages].transpose(0, 1).reshape(kv_heads, 1, -1, dim)[:, :, low - skipped : context - skipped], code_scale, q.dtype)
+            for cache, code_scale in ((k_cache_PGBD, k_scale), (v_cache_PGBD, v_scale))
         )
+        k, v = k.expand(-1, group, -1, -1), v.expand(-1, group, -1, -1)
         seen = None if tokens == 1 else _seen(tokens, context, window, q.device)[:, low:]
         if sinks_A is None:
             o = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=scale)
         else:
             o = _attend_with_sinks(q, k, v, seen, wide(sinks_A).view(kv_heads, group, 1, 1), scale)
         o_TAD[first:last] = o.permute(2, 0, 1, 3).reshape(tokens, -1, dim)
-    return o_TAD
+    return encode_result(o_TAD, out_format, y_scale)
+
+
+def fuses(fmt: Format, dim: int) -> bool:
+    """Whether attention encodes its result itself: groups that share a scale lie in one head."""
+    return fmt.group > 0 and fmt.block is not None and fmt.block[0] == 1 and dim % fmt.group == 0
 
 
 def _seen(tokens: int, context: int, window: int, device: torch.device) -> torch.Tensor:
@@ -110,68 +84,39 @@ def _attend_with_sinks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, seen: 
 
 
 def fake(
-    q_TAD: torch.Tensor,
-    k_cache_PGBD: torch.Tensor,
-    v_cache_PGBD: torch.Tensor,
-    block_table_SM: torch.Tensor,
-    query_start_S1: torch.Tensor,
-    context_len_S: torch.Tensor,
-    sinks_A: torch.Tensor | None,
-    scale: float,
-    max_query_len: int,
-    window: int,
-) -> torch.Tensor:
-    return torch.empty_like(q_TAD, memory_format=torch.contiguous_format)
-
-
-def tile_for(dtype: torch.dtype, arch: int, rows: int, dim: int, page_size: int) -> AttentionTile:
-    """The tile for sequences of at most `rows` rows (query tokens x heads of a group) of `dtype` on a chip."""
-    tile = next(tile for most, tile in TILES[family(arch, dtype), dim > 128] if most is None or rows <= most)
-    # Pages under 64 need a page number for each position, and the registers for it.
-    return tile if page_size >= 64 else replace(tile, kv=min(tile.kv, 64))
-
-
-def splits_for(decode: bool, kv: int, chip: Chip, programs: int, context: int) -> int:
-    """Segments that each sequence's keys are cut into, from shapes alone: `programs` without splitting, `context` the most positions a sequence can have,
-    `kv` positions in a step of the loop.
-
-    Decode: about 3 programs per SM (they share its bandwidth), of one step at least. Prefill splits only where half of the SMs would idle,
-    since its partial results are large.
-    """
-    if decode:
-        wanted, most = -(-3 * chip.sm_count // programs) if programs < 2 * chip.sm_count else 1, -(-context // kv)
-    else:
-        wanted, most = chip.sm_count // programs, context // (4 * kv)
-    return max(1, min(wanted, most))
+    q_TAD: torch.Tensor, k_cache_PGBD: torch.Tensor, v_cache_PGBD: torch.Tensor,
+    block_table_SM: torch.Tensor, query_start_S1: torch.Tensor, context_len_S: torch.Tensor,
+    sinks_A: torch.Tensor | None, scale: float, max_query_len: int, window: int,
+    k_scale: torch.Tensor | None = None, v_scale: torch.Tensor | None = None, y_scale: torch.Tensor | None = None, out_format: str = "",
+) -> torch.Tensor:  # fmt: skip
+    return empty_result(q_TAD, tuple(q_TAD.shape), out_format)
 
 
 def launch(
-    q_TAD: torch.Tensor,
-    k_cache_PGBD: torch.Tensor,
-    v_cache_PGBD: torch.Tensor,
-    block_table_SM: torch.Tensor,
-    query_start_S1: torch.Tensor,
-    context_len_S: torch.Tensor,
-    sinks_A: torch.Tensor | None,
-    scale: float,
-    max_query_len: int,
-    window: int,
-) -> torch.Tensor:
+    q_TAD: torch.Tensor, k_cache_PGBD: torch.Tensor, v_cache_PGBD: torch.Tensor,
+    block_table_SM: torch.Tensor, query_start_S1: torch.Tensor, context_len_S: torch.Tensor,
+    sinks_A: torch.Tensor | None, scale: float, max_query_len: int, window: int,
+    k_scale: torch.Tensor | None = None, v_scale: torch.Tensor | None = None, y_scale: torch.Tensor | None = None, out_format: str = "",
+) -> torch.Tensor:  # fmt: skip
     from triton_kernels._jit.attention import attention_combine_kernel, attention_kernel
 
     tokens, heads, dim = q_TAD.shape
     _, kv_heads, page_size, _ = k_cache_PGBD.shape
     sequences, table_width = block_table_SM.shape
     _check(q_TAD, k_cache_PGBD, v_cache_PGBD, block_table_SM, query_start_S1, context_len_S)
+    check_cache(q_TAD.dtype, k_cache_PGBD, k_scale)
+    check_cache(q_TAD.dtype, v_cache_PGBD, v_scale)
+    assert not out_format or fuses(FORMATS[out_format], dim), (out_format, dim)
+    check_result((tokens, heads, dim), out_format, y_scale)
     assert scale > 0, scale
     assert window >= 0, window
     assert sinks_A is None or (sinks_A.shape == (heads,) and sinks_A.is_contiguous()), (sinks_A.shape, heads)
-    o_TAD = torch.empty_like(q_TAD)
+    o_TAD = empty_result(q_TAD, (tokens, heads, dim), out_format)
     if tokens == 0:
         return o_TAD
     chip, group, block_d = chip_of(q_TAD), heads // kv_heads, 1 << (dim - 1).bit_length()
     rows = max_query_len * group
-    tile = tile_for(q_TAD.dtype, chip.arch, rows, dim, page_size)
+    tile = tile_for(q_TAD.dtype, chip.arch, rows, dim, page_size, coded=k_scale is not None)
     # Tiles for the longest sequence in every one, or, where lengths differ so much that most would be empty, packed and found by search.
     tiles_each, packed = -(-rows // tile.rows), tokens * group // tile.rows + sequences
     tiles = min(sequences * tiles_each, packed)
@@ -179,7 +124,7 @@ def launch(
     if window:  # what a tile's rows see, and the rest of its first step
         longest = min(longest, window + min(max_query_len, -(-tile.rows // group)) + tile.kv)
     splits = splits_for(rows <= DECODE_ROWS, tile.kv, chip, tiles * kv_heads, longest)
-    out, lse = o_TAD, None
+    out, lse, out_group = o_TAD, None, FORMATS[out_format].group if out_format else 1
     if splits > 1:
         out = q_TAD.new_empty(tokens * heads, splits, dim, dtype=torch.float32)
         lse = q_TAD.new_empty(tokens * heads, splits, dtype=torch.float32)
@@ -187,30 +132,28 @@ def launch(
     heads_together = next(h for h in range(kv_heads, 0, -1) if kv_heads % h == 0 and (h == 1 or h * head_bytes <= L2_BYTES))
     launch_kernel(
         attention_kernel, (tiles * kv_heads * splits,),
-        q_TAD, k_cache_PGBD, v_cache_PGBD, block_table_SM, query_start_S1, context_len_S, sinks_A, out, lse,
+        q_TAD, k_cache_PGBD, v_cache_PGBD, block_table_SM, query_start_S1, context_len_S, sinks_A, out, lse, k_scale, v_scale, None if splits > 1 else y_scale,
         sequences, table_width, kv_heads, tiles, tiles_each, heads_together, splits, scale * math.log2(math.e),
         GROUP=group, DIM=dim, PAGE=page_size, ROWS=tile.rows, KV=tile.kv, BLOCK_D=block_d,
         SEARCH=tiles < sequences * tiles_each, DIAGONAL_APART=rows > DECODE_ROWS and not window, WINDOW=window,
+        OUT_FORMAT="" if splits > 1 else out_format, OUT_GROUP=out_group,
         num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
     if splits > 1:
         padded = 1 << (splits - 1).bit_length()
         chunk = min(padded, 16)
         launch_kernel(
-            attention_combine_kernel, (tokens * heads,), out, lse, sinks_A, o_TAD, splits, heads,
-            DIM=dim, BLOCK_D=block_d, SPLITS=padded, CHUNK=chunk, num_warps=4 if chunk * block_d > 1024 else 1,
+            attention_combine_kernel, (tokens * heads,), out, lse, sinks_A, o_TAD, y_scale, splits, heads,
+            DIM=dim, BLOCK_D=block_d, SPLITS=padded, CHUNK=chunk, OUT_FORMAT=out_format, OUT_GROUP=out_group,
+            num_warps=4 if chunk * block_d > 1024 else 1,
         )  # fmt: skip
     return o_TAD
 
 
 def _check(
-    q_TAD: torch.Tensor,
-    k_cache_PGBD: torch.Tensor,
-    v_cache_PGBD: torch.Tensor,
-    block_table_SM: torch.Tensor,
-    query_start_S1: torch.Tensor,
-    context_len_S: torch.Tensor,
-) -> None:
+    q_TAD: torch.Tensor, k_cache_PGBD: torch.Tensor, v_cache_PGBD: torch.Tensor,
+    block_table_SM: torch.Tensor, query_start_S1: torch.Tensor, context_len_S: torch.Tensor,
+) -> None:  # fmt: skip
     _, heads, dim = q_TAD.shape
     _, kv_heads, page_size, _ = k_cache_PGBD.shape
     sequences = block_table_SM.shape[0]
@@ -218,7 +161,7 @@ def _check(
         assert x.is_contiguous(), (x.shape, x.stride())
     assert k_cache_PGBD.shape == v_cache_PGBD.shape, (k_cache_PGBD.shape, v_cache_PGBD.shape)
     assert k_cache_PGBD.shape[3] == dim <= 256, (k_cache_PGBD.shape, dim)
-    assert k_cache_PGBD.dtype == v_cache_PGBD.dtype == q_TAD.dtype, (q_TAD.dtype, k_cache_PGBD.dtype, v_cache_PGBD.dtype)
+    assert k_cache_PGBD.dtype == v_cache_PGBD.dtype, (k_cache_PGBD.dtype, v_cache_PGBD.dtype)
     assert heads % kv_heads == 0, (heads, kv_heads)
     assert page_size >= 16, page_size
     assert page_size.bit_count() == 1, page_size
@@ -230,21 +173,21 @@ def _check(
 
 def work(call: OpCall, facts: StepFacts) -> Work:
     """4 D flops for each query head and position it sees;
-    reads q, sinks, and once each the keys, values and table entries that a sequence's queries see; writes o."""
-    heads, dim = call.dims("q_TAD")[1:]
+    reads q, sinks, scales, and once each the keys, values and table entries that a sequence's queries see; writes o."""
+    tokens, heads, dim = call.dims("q_TAD")
     kv_heads, page_size = call.dims("k_cache_PGBD")[1:3]
     live = [(q, c) for q, c in zip(facts.query_len_S, facts.context_len_S, strict=True) if q > 0]
     window = int(call.attr("window"))
     pairs = sum(_pairs(q, c, window) for q, c in live)
     seen = [min(c, q + window - 1) if window else c for q, c in live]
     kv_bytes = call.shape("k_cache_PGBD").dtype.itemsize + call.shape("v_cache_PGBD").dtype.itemsize
-    read = call.nbytes("q_TAD", "sinks_A", "query_start_S1", "context_len_S") + sum(seen) * kv_heads * dim * kv_bytes
+    read = call.nbytes("q_TAD", "sinks_A", "query_start_S1", "context_len_S", "k_scale", "v_scale") + sum(seen) * kv_heads * dim * kv_bytes
     entries = sum(-(-c // page_size) - (c - n) // page_size for (_, c), n in zip(live, seen, strict=True))
     return Work(
         flops=4 * dim * heads * pairs,
         lane=call.lane("q_TAD"),
         read_bytes=read + entries * call.shape("block_table_SM").dtype.itemsize,
-        written_bytes=call.nbytes("q_TAD"),
+        written_bytes=result_bytes(call, tokens * heads * dim, "q_TAD"),
     )
 
 
@@ -270,6 +213,8 @@ def inputs(
     table_width: int | None = None,
     window: int = 0,
     sinks: bool = False,
+    cache_format: str = "",
+    out_format: str = "",
 ) -> dict[str, Any]:
     """Sequences with their pages shuffled over a cache that holds NaN elsewhere; block-table entries that nothing uses name pages that do not exist."""
     needed = [-(-c // page_size) for c in contexts]
@@ -290,10 +235,13 @@ def inputs(
             block_table_SM[s, place] = page
             for cache in (k_cache_PGBD, v_cache_PGBD):
                 cache[page, :, start:stop] = torch.randn(kv_heads, stop - start, dim, generator=generator)
+    q_TAD = torch.randn(sum(queries), heads, dim, generator=generator).to(dtype)
+    k_cache_PGBD, k_scale = drawn_cache(k_cache_PGBD, cache_format, dtype)
+    v_cache_PGBD, v_scale = drawn_cache(v_cache_PGBD, cache_format, dtype, 2 * DRAWN_SCALE)
     return {
-        "q_TAD": torch.randn(sum(queries), heads, dim, generator=generator).to(dtype),
-        "k_cache_PGBD": k_cache_PGBD.to(dtype),
-        "v_cache_PGBD": v_cache_PGBD.to(dtype),
+        "q_TAD": q_TAD,
+        "k_cache_PGBD": k_cache_PGBD,
+        "v_cache_PGBD": v_cache_PGBD,
         "block_table_SM": block_table_SM,
         "query_start_S1": torch.tensor([sum(queries[:s]) for s in range(len(queries) + 1)], dtype=torch.int32),
         "context_len_S": torch.tensor(contexts, dtype=torch.int32),
@@ -301,6 +249,10 @@ def inputs(
         "scale": dim**-0.5,
         "max_query_len": max(queries),
         "window": window,
+        "k_scale": k_scale,
+        "v_scale": v_scale,
+        "y_scale": unwritten_scale((sum(queries), heads, dim), out_format),
+        "out_format": out_format,
     }
 
 
@@ -311,6 +263,7 @@ attention = Operation(
     fake=fake,
     work=work,
     inputs=inputs,
+    mutates=("y_scale",),
     cases=(
         # decode: contexts of one slot, a page, off a page; a sequence that is not part of the step; segments that are empty
         {"queries": [1, 1, 0, 1], "contexts": [1, 64, 77, 301], "heads": 8, "kv_heads": 2, "dim": 128, "page_size": 64},
@@ -331,5 +284,11 @@ attention = Operation(
         {"queries": [150, 60], "contexts": [150, 333], "heads": 4, "kv_heads": 1, "dim": 64, "page_size": 16, "window": 37, "sinks": True},
         {"queries": [90, 1, 5], "contexts": [170, 70, 66], "heads": 4, "kv_heads": 2, "dim": 64, "page_size": 32, "window": 1},
         {"queries": [4, 3], "contexts": [260, 3], "heads": 8, "kv_heads": 1, "dim": 32, "page_size": 128, "window": 200},
+        # e4m3 caches: decode, its segments combined, window and sinks over small pages, prefill; results encoded by either kernel, head dims off powers of two
+        {"queries": [1, 0, 1], "contexts": [1, 77, 150], "heads": 8, "kv_heads": 2, "dim": 128, "page_size": 64, "cache_format": "fp8", "out_format": "mxfp8"},
+        {"queries": [1, 2], "contexts": [90, 33], "heads": 6, "kv_heads": 1, "dim": 96, "page_size": 16, "window": 37, "sinks": True, "cache_format": "fp8"},
+        {"queries": [70, 5], "contexts": [150, 70], "heads": 2, "kv_heads": 1, "dim": 64, "page_size": 128, "cache_format": "fp8", "out_format": "nvfp4"},
+        {"queries": [80], "contexts": [80], "heads": 2, "kv_heads": 1, "dim": 128, "page_size": 64, "out_format": "fp8_1x128"},
+        {"queries": [1], "contexts": [70], "heads": 4, "kv_heads": 2, "dim": 96, "page_size": 128, "out_format": "mxfp4"},
     ),
 )

@@ -11,10 +11,13 @@ from typing import Any
 
 import torch
 
-from triton_kernels.attention import L2_BYTES, AttentionTile
+from triton_kernels.attention import fuses
+from triton_kernels.attention_tiles import L2_BYTES, AttentionTile
+from triton_kernels.formats import FORMATS
 from triton_kernels.latent_kv_write import rotary_table, rotated
 from triton_kernels.launch import launch_kernel
 from triton_kernels.operation import OpCall, Operation, StepFacts, Work
+from triton_kernels.results import check_result, empty_result, encode_result, result_bytes, unwritten_scale
 from triton_kernels.target import chip_of
 from triton_kernels.tiles import family
 
@@ -49,15 +52,19 @@ def reference(
     context_start_S1: torch.Tensor,
     scale: float,
     max_query_len: int,
+    y_scale: torch.Tensor | None = None,
+    out_format: str = "",
 ) -> torch.Tensor:
     """o_TAV = softmax(scale q k^T) v, per sequence and head. Keys of head a: kv[:, a, :K] beside key_ND, already rotated; values: kv[:, a, K:].
 
     q's last D columns are rotated by position here. Sequence s owns tokens query_start_S1[s] .. query_start_S1[s + 1] (int32; q of them, 0 allowed; the last
     entry is T) and rows context_start_S1[s] .. context_start_S1[s + 1] of kv and key (int32; c >= q of them, this step's tokens included); its query i sees
     rows 0 .. c - q + i of them. Rows of no sequence are never read. scale > 0; max_query_len: the largest q or more.
+    out_format: o is returned in it where attention.fuses(.., V), the scales of the matrix [T, A V] written to y_scale.
     Source: multi-head latent attention, arXiv 2405.04434, section 2.1; FlashAttention-2, arXiv 2307.08691.
     """
     k, _, v = _dims(q_TAF, kv_NAO, key_ND)
+    assert not out_format or fuses(FORMATS[out_format], v), (out_format, v)
     heads = q_TAF.shape[1]
     starts, contexts = query_start_S1.tolist(), context_start_S1.tolist()
     q_TAF = torch.cat((q_TAF[..., :k], rotated(q_TAF[..., k:], cos_sin_QD[positions_T.long()][:, None])), -1)
@@ -73,7 +80,7 @@ def reference(
         seen = torch.ones(tokens, context, dtype=torch.bool, device=kv.device).tril(context - tokens)
         q = q_TAF[first:last].transpose(0, 1)
         o_TAV[first:last] = torch.nn.functional.scaled_dot_product_attention(q, keys, kv[..., k:], attn_mask=seen, scale=scale).transpose(0, 1)
-    return o_TAV
+    return encode_result(o_TAV, out_format, y_scale)
 
 
 def fake(
@@ -86,8 +93,10 @@ def fake(
     context_start_S1: torch.Tensor,
     scale: float,
     max_query_len: int,
+    y_scale: torch.Tensor | None = None,
+    out_format: str = "",
 ) -> torch.Tensor:
-    return q_TAF.new_empty(q_TAF.shape[0], q_TAF.shape[1], _dims(q_TAF, kv_NAO, key_ND)[2])
+    return empty_result(q_TAF, (*q_TAF.shape[:2], _dims(q_TAF, kv_NAO, key_ND)[2]), out_format)
 
 
 def tile_for(dtype: torch.dtype, arch: int, rows: int) -> AttentionTile:
@@ -105,6 +114,8 @@ def launch(
     context_start_S1: torch.Tensor,
     scale: float,
     max_query_len: int,
+    y_scale: torch.Tensor | None = None,
+    out_format: str = "",
 ) -> torch.Tensor:
     from triton_kernels._jit.expanded_attention import expanded_attention_kernel
 
@@ -112,7 +123,9 @@ def launch(
     k, dim, v = _dims(q_TAF, kv_NAO, key_ND)
     _check(q_TAF, kv_NAO, key_ND, cos_sin_QD, positions_T, query_start_S1, context_start_S1)
     assert scale > 0, scale
-    o_TAV = q_TAF.new_empty(tokens, heads, v)
+    assert not out_format or fuses(FORMATS[out_format], v), (out_format, v)
+    check_result((tokens, heads, v), out_format, y_scale)
+    o_TAV = empty_result(q_TAF, (tokens, heads, v), out_format)
     if tokens == 0:
         return o_TAV
     sequences = query_start_S1.shape[0] - 1
@@ -125,10 +138,10 @@ def launch(
     block_k, block_d, block_v = (1 << max(n - 1, 15).bit_length() for n in (k, dim, v))
     launch_kernel(
         expanded_attention_kernel, (tiles * heads,),
-        q_TAF, kv_NAO, key_ND, cos_sin_QD, positions_T, query_start_S1, context_start_S1, o_TAV,
+        q_TAF, kv_NAO, key_ND, cos_sin_QD, positions_T, query_start_S1, context_start_S1, o_TAV, y_scale,
         sequences, heads, tiles, tiles_each, heads_together, scale * math.log2(math.e),
         K=k, DIM=dim, V=v, ROWS=tile.rows, KV=tile.kv, BLOCK_K=block_k, BLOCK_D=block_d, BLOCK_V=block_v, SEARCH=tiles < sequences * tiles_each,
-        num_warps=tile.warps, num_stages=tile.stages,
+        OUT_FORMAT=out_format, OUT_GROUP=FORMATS[out_format].group if out_format else 1, num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
     return o_TAV
 
@@ -174,7 +187,7 @@ def work(call: OpCall, facts: StepFacts) -> Work:
         flops=2 * (f + v) * heads * pairs,
         lane=call.lane("q_TAF"),
         read_bytes=call.nbytes("q_TAF", "positions_T", "query_start_S1", "context_start_S1") + rows * row_bytes + table,
-        written_bytes=tokens * heads * v * call.shape("q_TAF").dtype.itemsize,
+        written_bytes=result_bytes(call, tokens * heads * v, "q_TAF"),
     )
 
 
@@ -189,6 +202,7 @@ def inputs(
     dim: int,
     v: int,
     spare_rows: int = 0,
+    out_format: str = "",
 ) -> dict[str, Any]:
     """Sequences one after the other; `spare_rows` rows of keys and values that belong to none are NaN, and so are those of sequences without a query."""
     tokens, live, positions = sum(queries), sum(contexts), 2 * max(contexts)
@@ -210,6 +224,8 @@ def inputs(
         "context_start_S1": torch.tensor([0, *contexts]).cumsum(0).to(torch.int32),
         "scale": (k + dim) ** -0.5,
         "max_query_len": max(queries),
+        "y_scale": unwritten_scale((tokens, heads, v), out_format),
+        "out_format": out_format,
     }
 
 
@@ -220,6 +236,7 @@ expanded_attention = Operation(
     fake=fake,
     work=work,
     inputs=inputs,
+    mutates=("y_scale",),
     cases=(
         # DeepSeek-V3's dims: from nothing over the edge of a tile, and a chunk over an existing context
         {"queries": [150], "contexts": [150], "heads": 2, "k": 128, "dim": 64, "v": 128, "spare_rows": 3},
@@ -228,5 +245,7 @@ expanded_attention = Operation(
         {"queries": [3], "contexts": [3], "heads": 1, "k": 1, "dim": 2, "v": 1},
         # lengths so different that tiles are found by search
         {"queries": [1, 200, 0, 3, 1, 1], "contexts": [130, 200, 0, 64, 1, 17], "heads": 3, "k": 32, "dim": 16, "v": 64},
+        {"queries": [40, 3], "contexts": [57, 3], "heads": 2, "k": 128, "dim": 64, "v": 128, "out_format": "fp8_1x128"},
+        {"queries": [20, 3], "contexts": [37, 3], "heads": 3, "k": 32, "dim": 16, "v": 48, "out_format": "nvfp4"},
     ),
 )

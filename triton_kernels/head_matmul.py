@@ -10,9 +10,12 @@ from typing import Any
 
 import torch
 
+from triton_kernels.attention import fuses
+from triton_kernels.formats import FORMATS
 from triton_kernels.latent_kv_write import rotary_table, rotated
 from triton_kernels.launch import launch_kernel
 from triton_kernels.operation import OpCall, Operation, StepFacts, Work
+from triton_kernels.results import check_result, empty_result, encode_result, result_bytes, unwritten_scale
 from triton_kernels.target import chip_of
 from triton_kernels.tiles import Tile, family
 
@@ -39,27 +42,39 @@ TILES: dict[str, tuple[tuple[int | None, Tile], ...]] = {
 }
 
 
-def reference(x_TAF: torch.Tensor, w_ANK: torch.Tensor, cos_sin_QD: torch.Tensor | None, positions_T: torch.Tensor | None) -> torch.Tensor:
+def reference(
+    x_TAF: torch.Tensor, w_ANK: torch.Tensor, cos_sin_QD: torch.Tensor | None, positions_T: torch.Tensor | None,
+    y_scale: torch.Tensor | None = None, out_format: str = "",
+) -> torch.Tensor:  # fmt: skip
     """y_TA(N or N + D): y[:, a, :N] = x[:, a, :K] @ w_ANK[a].T; with cos_sin_QD, x's last D columns, rotated by position, follow.
 
     w_ANK: any view whose inputs or outputs are next to each other in memory. Rotation in halves as in rope_kv_write; cos_sin_QD: fp32; positions_T: int32.
+    out_format (without rotation, where attention.fuses(.., N)): y is returned in it, the scales of the matrix [T, A N] written to y_scale.
     Source: matrix absorption of multi-head latent attention, DeepSeek-V2, arXiv 2405.04434, section 2.1.2.
     """
     k = w_ANK.shape[2]
     y_TAN = torch.einsum("tak,ank->tan", x_TAF[..., :k], w_ANK)
     if cos_sin_QD is None or positions_T is None:
-        return y_TAN.contiguous()
+        assert not out_format or fuses(FORMATS[out_format], w_ANK.shape[1]), (out_format, w_ANK.shape)
+        return encode_result(y_TAN.contiguous(), out_format, y_scale)
+    assert not out_format, out_format
     return torch.cat((y_TAN, rotated(x_TAF[..., k:], cos_sin_QD[positions_T.long()][:, None])), -1)
 
 
-def fake(x_TAF: torch.Tensor, w_ANK: torch.Tensor, cos_sin_QD: torch.Tensor | None, positions_T: torch.Tensor | None) -> torch.Tensor:
+def fake(
+    x_TAF: torch.Tensor, w_ANK: torch.Tensor, cos_sin_QD: torch.Tensor | None, positions_T: torch.Tensor | None,
+    y_scale: torch.Tensor | None = None, out_format: str = "",
+) -> torch.Tensor:  # fmt: skip
     (tokens, heads, columns), (_, n, k) = x_TAF.shape, w_ANK.shape
     dim = 0 if cos_sin_QD is None else cos_sin_QD.shape[1]
     assert columns == k + dim, (x_TAF.shape, w_ANK.shape, dim)
-    return x_TAF.new_empty(tokens, heads, n + dim)
+    return empty_result(x_TAF, (tokens, heads, n + dim), out_format)
 
 
-def launch(x_TAF: torch.Tensor, w_ANK: torch.Tensor, cos_sin_QD: torch.Tensor | None, positions_T: torch.Tensor | None) -> torch.Tensor:
+def launch(
+    x_TAF: torch.Tensor, w_ANK: torch.Tensor, cos_sin_QD: torch.Tensor | None, positions_T: torch.Tensor | None,
+    y_scale: torch.Tensor | None = None, out_format: str = "",
+) -> torch.Tensor:  # fmt: skip
     from triton_kernels._jit.head_matmul import head_matmul_kernel
 
     (tokens, heads, columns), (_, n, k) = x_TAF.shape, w_ANK.shape
@@ -74,7 +89,9 @@ def launch(x_TAF: torch.Tensor, w_ANK: torch.Tensor, cos_sin_QD: torch.Tensor | 
         assert cos_sin_QD.is_contiguous(), cos_sin_QD.stride()
         assert positions_T.shape == (tokens,), (positions_T.shape, tokens)
         assert positions_T.is_contiguous(), positions_T.stride()
-    y = fake(x_TAF, w_ANK, cos_sin_QD, positions_T)
+    assert not out_format or (dim == 0 and fuses(FORMATS[out_format], n)), (out_format, dim, n)
+    check_result((tokens, heads, n + dim), out_format, y_scale)
+    y = fake(x_TAF, w_ANK, cos_sin_QD, positions_T, y_scale, out_format)
     if y.numel() == 0:
         return y
     w_stride_a, w_stride_n, w_stride_k = w_ANK.stride()
@@ -82,12 +99,14 @@ def launch(x_TAF: torch.Tensor, w_ANK: torch.Tensor, cos_sin_QD: torch.Tensor | 
     tile = next(tile for most, tile in TILES[family(chip_of(x_TAF).arch, x_TAF.dtype)] if most is None or tokens <= most)
     if any(stride % 8 for stride in (columns, w_stride_a, w_stride_n, w_stride_k) if stride != 1):
         tile = replace(tile, inputs=32, outputs=64)  # rows off 16 bytes are loaded value by value, and registers hold fewer of them
+    out_group = FORMATS[out_format].group if out_format else 1
+    tile = replace(tile, outputs=max(tile.outputs, out_group))
     tiles = -(-tokens // tile.rows) * (-(-n // tile.outputs) + (dim > 0))
     launch_kernel(
         head_matmul_kernel, (heads * tiles,),
-        x_TAF, w_ANK, cos_sin_QD, positions_T, y, tokens, heads, n, k, w_stride_a, w_stride_n, w_stride_k,
+        x_TAF, w_ANK, cos_sin_QD, positions_T, y, y_scale, tokens, heads, n, k, w_stride_a, w_stride_n, w_stride_k,
         DIM=dim, HALF=1 << max(dim // 2 - 1, 0).bit_length(),
-        ROWS=tile.rows, OUTPUTS=tile.outputs, INPUTS=tile.inputs, SWAP=tile.swap,
+        ROWS=tile.rows, OUTPUTS=tile.outputs, INPUTS=tile.inputs, SWAP=tile.swap, OUT_FORMAT=out_format, OUT_GROUP=out_group,
         EVEN_N=n % tile.outputs == 0, EVEN_K=k % tile.inputs == 0, **tile.options,
     )  # fmt: skip
     return y
@@ -105,12 +124,22 @@ def work(call: OpCall, facts: StepFacts) -> Work:
         flops=2 * tokens * heads * n * k,
         lane=call.lane("w_ANK"),
         read_bytes=call.nbytes("x_TAF", "w_ANK", "positions_T") + table,
-        written_bytes=tokens * heads * (n + columns - k) * call.shape("x_TAF").dtype.itemsize,
+        written_bytes=result_bytes(call, tokens * heads * (n + columns - k), "x_TAF"),
     )
 
 
 def inputs(
-    *, generator: torch.Generator, dtype: torch.dtype, tokens: int, heads: int, n: int, k: int, dim: int = 0, transposed: bool = False, beside: int = 0
+    *,
+    generator: torch.Generator,
+    dtype: torch.dtype,
+    tokens: int,
+    heads: int,
+    n: int,
+    k: int,
+    dim: int = 0,
+    transposed: bool = False,
+    beside: int = 0,
+    out_format: str = "",
 ) -> dict[str, Any]:
     """Weights that are a view of a larger tensor, as the two halves of one projection are; the `beside` other rows of each head are NaN.
 
@@ -126,6 +155,8 @@ def inputs(
         "w_ANK": w.transpose(1, 2) if transposed else w,
         "cos_sin_QD": rotary_table(positions, dim) if dim else None,
         "positions_T": torch.randint(positions, (tokens,), generator=generator, dtype=torch.int32) if dim else None,
+        "y_scale": unwritten_scale((tokens, heads, n + dim), out_format),
+        "out_format": out_format,
     }
 
 
@@ -136,6 +167,7 @@ head_matmul = Operation(
     fake=fake,
     work=work,
     inputs=inputs,
+    mutates=("y_scale",),
     cases=(
         # the two sides of absorbed attention as DeepSeek-V3 has them, decode
         {"tokens": 3, "heads": 2, "n": 512, "k": 128, "dim": 64, "transposed": True, "beside": 128},
@@ -146,6 +178,9 @@ head_matmul = Operation(
         {"tokens": 130, "heads": 2, "n": 130, "k": 64, "dim": 64, "transposed": True, "beside": 64},
         {"tokens": 150, "heads": 3, "n": 64, "k": 130},
         {"tokens": 2, "heads": 1, "n": 1, "k": 1, "dim": 2},
+        {"tokens": 3, "heads": 2, "n": 128, "k": 96, "beside": 128, "out_format": "fp8_1x128"},
+        {"tokens": 33, "heads": 2, "n": 96, "k": 64, "out_format": "mxfp8"},
+        {"tokens": 70, "heads": 3, "n": 48, "k": 33, "out_format": "nvfp4"},
         {"tokens": 0, "heads": 2, "n": 32, "k": 16, "dim": 2},
     ),
 )

@@ -38,10 +38,9 @@ def uncached(values: torch.Tensor, scale: torch.Tensor | None, dtype: torch.dtyp
     return (values.float() * scale).to(dtype)
 
 
-def drawn_cache(values: torch.Tensor, cache_format: str, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
+def drawn_cache(values: torch.Tensor, cache_format: str, dtype: torch.dtype, scale: float = DRAWN_SCALE) -> tuple[torch.Tensor, torch.Tensor | None]:
     """A cache of fp32 values (NaN: unused) for an operation's inputs, and its scale. cache_format: "fp8", or "" for `dtype`."""
     if not cache_format:
         return values.to(dtype), None
     assert cache_format == "fp8", cache_format
-    scale = torch.tensor([DRAWN_SCALE])
-    return encode_element(values / scale, ELEMENTS["e4m3"]), scale
+    return encode_element(values / scale, ELEMENTS["e4m3"]), torch.tensor([scale])

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from triton_kernels.attention import DECODE_ROWS, AttentionTile, splits_for
+from triton_kernels.attention_tiles import DECODE_ROWS, AttentionTile, splits_for
+from triton_kernels.kv_format import check_cache, drawn_cache, uncached
 from triton_kernels.launch import launch_kernel
 from triton_kernels.operation import OpCall, Operation, StepFacts, Work
 from triton_kernels.target import chip_of
@@ -41,9 +42,11 @@ def reference(
     scale: float,
     max_query_len: int,
     value_dim: int,
+    cache_scale: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """o_TAC = softmax(scale q latent^T) latent[:, :C], per sequence and head; all heads share the latents. C = value_dim.
 
+    cache_scale (fp32 [1]): the cache holds e4m3 codes of latent and rotated part, widened to q's type and multiplied there, as in `attention`.
     Sequences, pages and causality as in `attention`. Source: DeepSeek-V2, arXiv 2405.04434; served so by FlashMLA.
     """
     page_size, width = latent_cache_PBW.shape[1:]
@@ -55,7 +58,7 @@ def reference(
         if tokens == 0:
             continue
         pages = block_table_SM[s, : -(-context // page_size)].long()
-        latent_CW = latent_cache_PBW[pages].reshape(-1, width)[:context]
+        latent_CW = uncached(latent_cache_PBW[pages].reshape(-1, width)[:context], cache_scale, q_TAW.dtype)
         seen = None if tokens == 1 else torch.ones(tokens, context, dtype=torch.bool, device=q_TAW.device).tril(context - tokens)
         q_ATW = q_TAW[first:last].transpose(0, 1)
         keys = latent_CW.expand(q_ATW.shape[0], -1, -1)
@@ -73,6 +76,7 @@ def fake(
     scale: float,
     max_query_len: int,
     value_dim: int,
+    cache_scale: torch.Tensor | None = None,
 ) -> torch.Tensor:
     return q_TAW.new_empty(*q_TAW.shape[:2], value_dim)
 
@@ -86,6 +90,7 @@ def launch(
     scale: float,
     max_query_len: int,
     value_dim: int,
+    cache_scale: torch.Tensor | None = None,
 ) -> torch.Tensor:
     from triton_kernels._jit.attention import attention_combine_kernel
     from triton_kernels._jit.latent_attention import latent_attention_kernel
@@ -97,7 +102,7 @@ def launch(
         assert x.is_contiguous(), (x.shape, x.stride())
     for x in (block_table_SM, query_start_S1, context_len_S):
         assert x.dtype == torch.int32, x.dtype
-    assert latent_cache_PBW.dtype == q_TAW.dtype, (latent_cache_PBW.dtype, q_TAW.dtype)
+    check_cache(q_TAW.dtype, latent_cache_PBW, cache_scale)
     assert latent_cache_PBW.shape[2] == width > value_dim, (latent_cache_PBW.shape, width, value_dim)
     assert page_size >= 16, page_size
     assert page_size.bit_count() == 1, page_size
@@ -118,7 +123,7 @@ def launch(
     block_c, block_d = 1 << (value_dim - 1).bit_length(), max(16, 1 << (width - value_dim - 1).bit_length())
     launch_kernel(
         latent_attention_kernel, (tiles * splits,),
-        q_TAW, latent_cache_PBW, block_table_SM, query_start_S1, context_len_S, out, lse,
+        q_TAW, latent_cache_PBW, block_table_SM, query_start_S1, context_len_S, out, lse, cache_scale,
         sequences, table_width, tiles, tiles_each, splits, scale * math.log2(math.e),
         HEADS=heads, C=value_dim, D=width - value_dim, PAGE=page_size, ROWS=tile.rows, KV=tile.kv, BLOCK_C=max(16, block_c), BLOCK_D=block_d,
         SEARCH=tiles < sequences * tiles_each, num_warps=tile.warps, num_stages=tile.stages,
@@ -127,8 +132,8 @@ def launch(
         padded = 1 << (splits - 1).bit_length()
         chunk = min(padded, 16)
         launch_kernel(
-            attention_combine_kernel, (tokens * heads,), out, lse, None, o_TAC, splits, heads,
-            DIM=value_dim, BLOCK_D=block_c, SPLITS=padded, CHUNK=chunk, num_warps=4 if chunk * block_c > 1024 else 1,
+            attention_combine_kernel, (tokens * heads,), out, lse, None, o_TAC, None, splits, heads,
+            DIM=value_dim, BLOCK_D=block_c, SPLITS=padded, CHUNK=chunk, OUT_FORMAT="", OUT_GROUP=1, num_warps=4 if chunk * block_c > 1024 else 1,
         )  # fmt: skip
     return o_TAC
 
@@ -144,13 +149,22 @@ def work(call: OpCall, facts: StepFacts) -> Work:
     return Work(
         flops=2 * (width + value_dim) * heads * pairs,
         lane=call.lane("q_TAW"),
-        read_bytes=call.nbytes("q_TAW", "query_start_S1", "context_len_S") + positions * width * size + 4 * entries,
+        read_bytes=call.nbytes("q_TAW", "query_start_S1", "context_len_S", "cache_scale") + positions * width * size + 4 * entries,
         written_bytes=tokens * heads * value_dim * call.shape("q_TAW").dtype.itemsize,
     )
 
 
 def inputs(
-    *, generator: torch.Generator, dtype: torch.dtype, queries: list[int], contexts: list[int], heads: int, latent: int, rotary: int, page_size: int
+    *,
+    generator: torch.Generator,
+    dtype: torch.dtype,
+    queries: list[int],
+    contexts: list[int],
+    heads: int,
+    latent: int,
+    rotary: int,
+    page_size: int,
+    cache_format: str = "",
 ) -> dict[str, Any]:
     """Sequences with their pages shuffled over a cache that holds NaN elsewhere; block-table entries that nothing uses name pages that do not exist."""
     needed = [-(-c // page_size) for c in contexts]
@@ -165,15 +179,18 @@ def inputs(
         for place, page in enumerate(pages.tolist()):
             slots = min(page_size, context - place * page_size)
             latent_cache_PBW[page, :slots] = torch.randn(slots, latent + rotary, generator=generator)
+    q_TAW = torch.randn(sum(queries), heads, latent + rotary, generator=generator).to(dtype)
+    latent_cache_PBW, cache_scale = drawn_cache(latent_cache_PBW, cache_format, dtype)
     return {
-        "q_TAW": torch.randn(sum(queries), heads, latent + rotary, generator=generator).to(dtype),
-        "latent_cache_PBW": latent_cache_PBW.to(dtype),
+        "q_TAW": q_TAW,
+        "latent_cache_PBW": latent_cache_PBW,
         "block_table_SM": block_table_SM,
         "query_start_S1": torch.tensor([sum(queries[:s]) for s in range(len(queries) + 1)], dtype=torch.int32),
         "context_len_S": torch.tensor(contexts, dtype=torch.int32),
         "scale": (latent + rotary) ** -0.5,
         "max_query_len": max(queries),
         "value_dim": latent,
+        "cache_scale": cache_scale,
     }
 
 
@@ -193,5 +210,8 @@ latent_attention = Operation(
         {"queries": [4, 2, 3], "contexts": [100, 2, 257], "heads": 12, "latent": 32, "rotary": 16, "page_size": 32},
         {"queries": [40], "contexts": [97], "heads": 5, "latent": 24, "rotary": 8, "page_size": 128},
         {"queries": [1, 30, 0, 3, 1], "contexts": [90, 30, 0, 70, 1], "heads": 7, "latent": 40, "rotary": 10, "page_size": 64},
+        # codes: split and not
+        {"queries": [1, 1], "contexts": [130, 33], "heads": 16, "latent": 512, "rotary": 64, "page_size": 64, "cache_format": "fp8"},
+        {"queries": [1, 20, 0], "contexts": [90, 30, 5], "heads": 7, "latent": 40, "rotary": 10, "page_size": 16, "cache_format": "fp8"},
     ),
 )

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from triton_kernels.attention import TILES, attention, launch, reference, splits_for, tile_for
+from triton_kernels.attention import attention, launch, reference
+from triton_kernels.attention_tiles import TILES, splits_for, tile_for
 from triton_kernels.operation import Ledger, StepFacts
 from triton_kernels.target import CHIPS
 

@@ -2,6 +2,7 @@ import triton
 import triton.language as tl
 
 from triton_kernels._jit.dot import dot
+from triton_kernels._jit.quantize import store_encoded
 
 # Where a row that has seen nothing starts: finite, so that differences of maxima are never NaN, and below any score.
 LOWEST = tl.constexpr(-1e30)
@@ -85,6 +86,7 @@ def _kv_tile(
     else:
         k = tl.load(k_head + place)
         v = tl.load(v_head + place)
+    k, v = k.to(q.dtype), v.to(q.dtype)
     scores = dot(q, tl.trans(k), tl.zeros((q.shape[0], KV), tl.float32))
     if MASKED:
         visible = (start + n)[None, :] < limit[:, None]
@@ -100,16 +102,28 @@ def _kv_tile(
 
 
 @triton.jit
+def _store_heads(
+    o, o_ptr, y_scale_ptr, row, live,
+    OUT_FORMAT: tl.constexpr, OUT_GROUP: tl.constexpr, ROWS: tl.constexpr, DIM: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """Rows of o (token x head), [ROWS, BLOCK_D], encoded; DIM is whole groups, so that scales follow each other as those of [T, A x D] do."""
+    OUTPUTS: tl.constexpr = DIM // 2 if OUT_FORMAT == "mxfp4" or OUT_FORMAT == "nvfp4" else DIM
+    GROUPS: tl.constexpr = DIM // OUT_GROUP
+    store_encoded(o, o_ptr + row * OUTPUTS, y_scale_ptr + row * GROUPS, 0, OUTPUTS, GROUPS, live, OUT_FORMAT, OUT_GROUP, ROWS, BLOCK_D)
+
+
+@triton.jit
 def attention_kernel(
     q_ptr, k_cache_ptr, v_cache_ptr, table_ptr, query_start_ptr, context_len_ptr, sinks_ptr, o_ptr, lse_ptr,
-    sequences, table_width, kv_heads, tiles, tiles_each, heads_together, splits, scale,
+    k_scale_ptr, v_scale_ptr, y_scale_ptr, sequences, table_width, kv_heads, tiles, tiles_each, heads_together, splits, scale,
     GROUP: tl.constexpr, DIM: tl.constexpr, PAGE: tl.constexpr, ROWS: tl.constexpr, KV: tl.constexpr, BLOCK_D: tl.constexpr,
     SEARCH: tl.constexpr, DIAGONAL_APART: tl.constexpr, WINDOW: tl.constexpr,
+    OUT_FORMAT: tl.constexpr, OUT_GROUP: tl.constexpr,
 ):  # fmt: skip
     """One tile of one sequence's rows (query token x head of the group) against one segment of its keys and values.
 
     With lse_ptr, o_ptr is partial[row, split, D] in fp32, and lse[row, split] the base-2 log of that segment's weight (LOWEST: nothing seen).
-    scale: softmax scale x log2(e).
+    scale: softmax scale x log2(e). k_scale, v_scale: of caches that hold codes; the one scales scores, the other what comes out.
     """
     # Heads that fit L2 together, then segment, then tiles, the longest rows of causal attention first; heads vary fastest and share L2 through the block table.
     place = tl.program_id(0)
@@ -160,6 +174,8 @@ def attention_kernel(
     else:
         diagonal = first
 
+    if k_scale_ptr is not None:
+        scale *= tl.load(k_scale_ptr)
     q = tl.load(q_ptr + row[:, None] * DIM + d[None, :], mask=row_live[:, None] & (d < DIM)[None, :], other=0.0)
     page_stride = kv_heads * (PAGE * DIM)
     k_head = k_cache_ptr + head * (PAGE * DIM)
@@ -192,17 +208,22 @@ def attention_kernel(
         total = total * faded + tl.exp2(sink - higher)
     seen = tl.where(total > 0, total, 1.0)  # a row may see nothing of its segment
     o = acc / seen[:, None]
+    if v_scale_ptr is not None:
+        o *= tl.load(v_scale_ptr)
     o_live = row_live[:, None] & (d < DIM)[None, :]
     if lse_ptr is not None:
         tl.store(lse_ptr + row * splits + split, tl.where(total > 0, peak + tl.log2(seen), LOWEST), mask=row_live)
         tl.store(o_ptr + (row * splits + split)[:, None] * DIM + d[None, :], o, mask=o_live)
-    else:
+    elif OUT_FORMAT == "":
         tl.store(o_ptr + row[:, None] * DIM + d[None, :], o.to(o_ptr.dtype.element_ty), mask=o_live)
+    else:
+        _store_heads(o, o_ptr, y_scale_ptr, row, row_live, OUT_FORMAT, OUT_GROUP, ROWS, DIM, BLOCK_D)
 
 
 @triton.jit
 def attention_combine_kernel(
-    partial_ptr, lse_ptr, sinks_ptr, o_ptr, splits, heads, DIM: tl.constexpr, BLOCK_D: tl.constexpr, SPLITS: tl.constexpr, CHUNK: tl.constexpr
+    partial_ptr, lse_ptr, sinks_ptr, o_ptr, y_scale_ptr, splits, heads,
+    DIM: tl.constexpr, BLOCK_D: tl.constexpr, SPLITS: tl.constexpr, CHUNK: tl.constexpr, OUT_FORMAT: tl.constexpr, OUT_GROUP: tl.constexpr,
 ):  # fmt: skip
     """One row of o (token x head) from its segments: their weighted mean, in the order of the segments; a sink counts as a segment whose values are 0.
 
@@ -226,4 +247,8 @@ def attention_combine_kernel(
         o = tl.load(partial_ptr + (row + s)[:, None] * DIM + d[None, :], mask=live, other=0.0)
         acc += tl.sum(o * weight[:, None], 0)
         total += tl.sum(weight, 0)
-    tl.store(o_ptr + tl.program_id(0).to(tl.int64) * DIM + d, (acc / total).to(o_ptr.dtype.element_ty), mask=d < DIM)
+    if OUT_FORMAT == "":
+        tl.store(o_ptr + tl.program_id(0).to(tl.int64) * DIM + d, (acc / total).to(o_ptr.dtype.element_ty), mask=d < DIM)
+    else:
+        place = tl.program_id(0).to(tl.int64) + tl.arange(0, 1)
+        _store_heads(tl.reshape(acc / total, (1, BLOCK_D)), o_ptr, y_scale_ptr, place, place >= 0, OUT_FORMAT, OUT_GROUP, 1, DIM, BLOCK_D)

@@ -1,7 +1,7 @@
 import triton
 import triton.language as tl
 
-from triton_kernels._jit.attention import LOWEST, _find_sequence
+from triton_kernels._jit.attention import LOWEST, _find_sequence, _store_heads
 from triton_kernels._jit.dot import dot
 
 
@@ -64,10 +64,11 @@ def _step(
 
 @triton.jit
 def expanded_attention_kernel(
-    q_ptr, kv_ptr, key_ptr, cos_sin_ptr, positions_ptr, query_start_ptr, context_start_ptr, o_ptr,
+    q_ptr, kv_ptr, key_ptr, cos_sin_ptr, positions_ptr, query_start_ptr, context_start_ptr, o_ptr, y_scale_ptr,
     sequences, heads, tiles, tiles_each, heads_together, scale,
     K: tl.constexpr, DIM: tl.constexpr, V: tl.constexpr, ROWS: tl.constexpr, KV: tl.constexpr,
     BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_V: tl.constexpr, SEARCH: tl.constexpr,
+    OUT_FORMAT: tl.constexpr, OUT_GROUP: tl.constexpr,
 ):  # fmt: skip
     """One tile of one sequence's queries, one head. scale: softmax scale x log2(e)."""
     # Heads that fit L2 together, then tiles, the longest rows of causal attention first.
@@ -113,6 +114,9 @@ def expanded_attention_kernel(
             q, q_rotary, acc, peak, total, kv_ptr, key_ptr, heads, head, context_first, start, last, limit, scale,
             True, K, DIM, V, KV, BLOCK_K, BLOCK_D, BLOCK_V,
         )  # fmt: skip
-    o = (acc / total[:, None]).to(o_ptr.dtype.element_ty)  # every row sees at least its own position; rows over the edge see what the last one sees
-    e = tl.arange(0, BLOCK_V)
-    tl.store(o_ptr + ((row * heads + head) * V)[:, None] + e[None, :], o, mask=live_row[:, None] & (e < V)[None, :])
+    o = acc / total[:, None]  # every row sees at least its own position; rows over the edge see what the last one sees
+    if OUT_FORMAT == "":
+        e = tl.arange(0, BLOCK_V)
+        tl.store(o_ptr + ((row * heads + head) * V)[:, None] + e[None, :], o.to(o_ptr.dtype.element_ty), mask=live_row[:, None] & (e < V)[None, :])
+    else:
+        _store_heads(o, o_ptr, y_scale_ptr, row * heads + head, live_row, OUT_FORMAT, OUT_GROUP, ROWS, V, BLOCK_V)

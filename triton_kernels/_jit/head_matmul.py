@@ -2,6 +2,7 @@ import triton
 import triton.language as tl
 
 from triton_kernels._jit.dot import dot
+from triton_kernels._jit.quantize import store_encoded
 
 
 @triton.jit
@@ -23,9 +24,10 @@ def _rotate(x_row, cos_sin_ptr, positions_ptr, y_row, t, live_t, k, n, DIM: tl.c
 
 @triton.jit
 def head_matmul_kernel(
-    x_ptr, w_ptr, cos_sin_ptr, positions_ptr, y_ptr, tokens, heads, n, k, w_stride_a, w_stride_n, w_stride_k,
+    x_ptr, w_ptr, cos_sin_ptr, positions_ptr, y_ptr, y_scale_ptr, tokens, heads, n, k, w_stride_a, w_stride_n, w_stride_k,
     DIM: tl.constexpr, HALF: tl.constexpr,
     ROWS: tl.constexpr, OUTPUTS: tl.constexpr, INPUTS: tl.constexpr, SWAP: tl.constexpr, EVEN_N: tl.constexpr, EVEN_K: tl.constexpr,
+    OUT_FORMAT: tl.constexpr, OUT_GROUP: tl.constexpr,
 ):  # fmt: skip
     """One tile of one head; with cos_sin_ptr each head has a further column of tiles, which rotate. EVEN_N, EVEN_K: n, k are multiples of OUTPUTS, INPUTS."""
     tiles_n = tl.cdiv(n, OUTPUTS)
@@ -65,4 +67,11 @@ def head_matmul_kernel(
             acc = dot(x_tile, tl.trans(w_tile), acc)
     if SWAP:
         acc = tl.trans(acc)
-    tl.store(y_row[:, None] + c[None, :], acc.to(y_ptr.dtype.element_ty), mask=live_t[:, None] & (c < n)[None, :])
+    if OUT_FORMAT == "":
+        tl.store(y_row[:, None] + c[None, :], acc.to(y_ptr.dtype.element_ty), mask=live_t[:, None] & (c < n)[None, :])
+    else:  # n is whole groups
+        row = t.to(tl.int64) * heads + head
+        outputs = n // 2 if OUT_FORMAT == "mxfp4" or OUT_FORMAT == "nvfp4" else n
+        groups = n // OUT_GROUP
+        scale_row = y_scale_ptr + row * groups
+        store_encoded(acc, y_ptr + row * outputs, scale_row, tile_n * OUTPUTS, outputs, groups, live_t, OUT_FORMAT, OUT_GROUP, ROWS, OUTPUTS)

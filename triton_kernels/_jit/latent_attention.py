@@ -25,6 +25,7 @@ def _latent_tile(
     else:
         latent = tl.load(place + c[None, :])
         key = tl.load(place + C + d[None, :])
+    latent, key = latent.to(q_c.dtype), key.to(q_c.dtype)
     scores = dot(q_d, tl.trans(key), tl.zeros((q_d.shape[0], KV), tl.float32))
     scores = dot(q_c, tl.trans(latent), scores)
     if MASKED:
@@ -39,14 +40,14 @@ def _latent_tile(
 
 @triton.jit
 def latent_attention_kernel(
-    q_ptr, cache_ptr, table_ptr, query_start_ptr, context_len_ptr, o_ptr, lse_ptr, sequences, table_width, tiles, tiles_each, splits, scale,
+    q_ptr, cache_ptr, table_ptr, query_start_ptr, context_len_ptr, o_ptr, lse_ptr, cache_scale_ptr, sequences, table_width, tiles, tiles_each, splits, scale,
     HEADS: tl.constexpr, C: tl.constexpr, D: tl.constexpr, PAGE: tl.constexpr, ROWS: tl.constexpr, KV: tl.constexpr,
     BLOCK_C: tl.constexpr, BLOCK_D: tl.constexpr, SEARCH: tl.constexpr,
 ):  # fmt: skip
     """One tile of one sequence's rows (query token x head) against one segment of its latents.
 
     With lse_ptr, o_ptr is partial[row, split, C] in fp32, and lse[row, split] the base-2 log of that segment's weight (LOWEST: nothing seen).
-    scale: softmax scale x log2(e).
+    scale: softmax scale x log2(e). cache_scale: of a cache that holds codes; it scales scores and what comes out.
     """
     # Tiles of a sequence vary fastest: they read the same latents, from L2 but for the first.
     place = tl.program_id(0)
@@ -82,6 +83,8 @@ def latent_attention_kernel(
     limit_first = before + (tile * ROWS) // HEADS + 1
     diagonal = tl.maximum(first, tl.minimum(limit_first, last) // KV * KV)
 
+    if cache_scale_ptr is not None:
+        scale *= tl.load(cache_scale_ptr)
     q_row = q_ptr + row[:, None] * (C + D)
     q_c = tl.load(q_row + c[None, :], mask=row_live[:, None] & (c < C)[None, :], other=0.0)
     q_d = tl.load(q_row + C + d[None, :], mask=row_live[:, None] & (d < D)[None, :], other=0.0)
@@ -106,6 +109,8 @@ def latent_attention_kernel(
 
     seen = tl.where(total > 0, total, 1.0)  # a row may see nothing of its segment
     o = acc / seen[:, None]
+    if cache_scale_ptr is not None:
+        o *= tl.load(cache_scale_ptr)
     o_live = row_live[:, None] & (c < C)[None, :]
     if lse_ptr is not None:
         tl.store(lse_ptr + row * splits + split, tl.where(total > 0, peak + tl.log2(seen), LOWEST), mask=row_live)
