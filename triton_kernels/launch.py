@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -22,27 +23,45 @@ _POINTERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One compiled variant of a kernel: what was asked for and what came out."""
+    """One variant of a kernel: what is asked for and, once it is looked at, what comes out."""
 
     kernel: str
     arch: int
     signature: tuple[tuple[str, str], ...]
     constexprs: tuple[tuple[str, Any], ...]
+    aligned: tuple[str, ...]  # arguments that are multiples of 16
     options: tuple[tuple[str, int], ...]
-    compiled: Any  # triton's CompiledKernel; .asm["ptx"], .asm["cubin"], .metadata
+    function: Any  # the jitted function
+
+    @cached_property
+    def compiled(self) -> Any:
+        """Triton's CompiledKernel: .asm["ptx"], .asm["cubin"], .metadata."""
+        import triton
+        from triton.backends.compiler import GPUTarget
+        from triton.compiler import ASTSource
+
+        place = self.function.arg_names.index
+        source = ASTSource(
+            fn=self.function,
+            signature=dict(self.signature),
+            constexprs={(place(name),): value for name, value in self.constexprs},
+            attrs={(place(name),): [["tt.divisibility", 16]] for name in self.aligned},
+        )
+        return triton.compile(source, target=GPUTarget("cuda", self.arch, 32), options=dict(self.options))
 
 
-_variants: ContextVar[dict[Any, Variant] | None] = ContextVar("variants", default=None)
+_variants: ContextVar[tuple[dict[Any, Variant], bool] | None] = ContextVar("variants", default=None)
 
 
 @contextmanager
-def compiling(arch: int) -> Iterator[dict[Any, Variant]]:
+def compiling(arch: int, *, later: bool = False) -> Iterator[dict[Any, Variant]]:
     """Inside, `launch` calls on meta tensors compile for `arch` instead of launching; yields what was compiled, each variant once.
 
-    Needs triton but no GPU, and a process without TRITON_INTERPRET.
+    `later`: they are written down, and each compiles when its `compiled` is first looked at. Needs triton but no GPU, and a process without
+    TRITON_INTERPRET.
     """
     variants: dict[Any, Variant] = {}
-    token = _variants.set(variants)
+    token = _variants.set((variants, later))
     try:
         with compiling_for(arch):
             yield variants
@@ -53,48 +72,43 @@ def compiling(arch: int) -> Iterator[dict[Any, Variant]]:
 def launch_kernel(kernel: Any, grid: tuple[int, ...], /, *args: Any, **named: Any) -> None:
     """Runs `kernel` over `grid`. Positional arguments are run-time ones, in order; named ones are constexprs or compile options."""
     named.setdefault("enable_fp_fusion", True)  # multiply-add in one rounding; Triton 3.10 makes it the exception
-    variants = _variants.get()
-    if variants is None:
+    asked = _variants.get()
+    if asked is None:
         if all(grid):  # an empty grid is an empty result
             kernel[grid](*args, **named)
         return
-    _compile(variants, kernel, args, named)
+    variants, later = asked
+    variant = _specialised(kernel, args, named)
+    key = (variant.kernel, variant.arch, variant.signature, str(variant.constexprs), variant.aligned, variant.options)
+    kept = variants.setdefault(key, variant)
+    if not later:
+        _ = kept.compiled
 
 
-def _compile(variants: dict[Any, Variant], kernel: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-    """Compiles what the run-time specialiser would: 16-divisible pointers and integers marked, ones and None folded."""
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
+def _specialised(kernel: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Variant:
+    """What the run-time specialiser would compile: 16-divisible pointers and integers marked, ones and None folded."""
     signature: dict[str, str] = {}
-    constexprs: dict[tuple[int, ...], Any] = {}
-    attrs: dict[tuple[int, ...], list[list[Any]]] = {}
+    constexprs: list[tuple[str, Any]] = []
+    aligned: list[str] = []
     for i, (name, value) in enumerate(zip(kernel.arg_names, args, strict=False)):
         if value is None or value is True or value is False or (isinstance(value, int) and value == 1):
             signature[name] = "constexpr"
-            constexprs[(i,)] = value
+            constexprs.append((name, value))
             continue
         signature[name] = _POINTERS[value.dtype] if isinstance(value, torch.Tensor) else _scalar(value)
-        aligned = not kernel.params[i].do_not_specialize_on_alignment
-        if aligned and (isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0)):
-            attrs[(i,)] = [["tt.divisibility", 16]]
-    options = {k: v for k, v in named.items() if k in _OPTIONS}
+        markable = not kernel.params[i].do_not_specialize_on_alignment
+        if markable and (isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0)):
+            aligned.append(name)
     for name, value in named.items():
         if name not in _OPTIONS:
             signature[name] = "constexpr"
-            constexprs[(kernel.arg_names.index(name),)] = value
+            constexprs.append((name, value))
     chip = chip_compiled_for()
     assert chip is not None
-    readable = tuple((kernel.arg_names[i], v) for (i,), v in constexprs.items())
-    key = (kernel.fn.__name__, chip.arch, tuple(signature.items()), str(readable), tuple(attrs), tuple(options.items()))
-    if key in variants:
-        return
-    source = ASTSource(fn=kernel, signature=signature, constexprs=constexprs, attrs=attrs)
-    compiled = triton.compile(source, target=GPUTarget("cuda", chip.arch, 32), options=options)
-    variants[key] = Variant(
-        kernel=kernel.fn.__name__, arch=chip.arch, signature=tuple(signature.items()), constexprs=readable, options=tuple(options.items()), compiled=compiled
-    )
+    return Variant(
+        kernel=kernel.fn.__name__, arch=chip.arch, signature=tuple(signature.items()), constexprs=tuple(constexprs), aligned=tuple(aligned),
+        options=tuple((k, v) for k, v in named.items() if k in _OPTIONS), function=kernel,
+    )  # fmt: skip
 
 
 def _scalar(value: Any) -> str:

@@ -36,6 +36,11 @@ class Operand:
     def nbytes(self) -> int:
         return sum(t.nbytes for t in (self.values, self.scale, self.global_scale) if t is not None)
 
+    def rows(self, first: int, last: int) -> Operand:
+        """Some of the rows, as views. For formats whose scales belong to one row each."""
+        assert self.format.plain or self.format.block in ((1, self.format.group), (1, 0)), self.format.name
+        return replace(self, values=self.values[first:last], scale=None if self.scale is None else self.scale[first:last])
+
     def in_layout(self, layout: str) -> Operand:
         """The same operand with its 4-bit codes packed as `layout` says."""
         if self.format.per_byte == 1 or layout == self.layout:
@@ -124,8 +129,8 @@ def operand_of(
     values: torch.Tensor, scale: torch.Tensor | None, global_scale: torch.Tensor | None, name: str, layout: str = "neighbours"
 ) -> Operand:
     """The operand whose parts an operation was handed; `name` of its format, "" for a plain tensor."""
-    if not name:
-        return plain(values)
+    if not name:  # a reference may be handed more digits than any format has
+        return Operand(format=FORMATS["fp32"], values=values) if values.dtype == torch.float64 else plain(values)
     return Operand(format=FORMATS[name], values=values, scale=scale, global_scale=global_scale, layout=layout)
 
 

@@ -19,6 +19,7 @@ from triton_kernels.latent_gather import latent_gather
 from triton_kernels.latent_kv_write import latent_kv_write
 from triton_kernels.matmul import matmul
 from triton_kernels.operation import Operation
+from triton_kernels.quantize import quantize
 from triton_kernels.rope_kv_write import rope_kv_write
 from triton_kernels.route import route
 from triton_kernels.sample import sample
@@ -44,6 +45,7 @@ OPERATIONS: dict[str, Operation] = {
         latent_gather,
         latent_kv_write,
         matmul,
+        quantize,
         rope_kv_write,
         route,
         sample,

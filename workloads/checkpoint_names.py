@@ -111,11 +111,19 @@ def modules_of(spec: ModelSpec, name: str) -> tuple[str, ...]:
     return tuple(tensor.removesuffix(".weight").removesuffix(".bias") for tensor in tensors)
 
 
+def scale_of_cache(spec: ModelSpec, name: str) -> str:
+    """The tensor that holds a layer's k_scale, v_scale or latent_scale, as TensorRT Model Optimizer writes it. vLLM scales latents by the keys' too."""
+    inside, _, which = name.rpartition(".")
+    projection = "v" if which == "v_scale" else "k"
+    return alternatives(spec, f"{inside}.attention_norm")[0][0].replace("input_layernorm.weight", f"self_attn.{projection}_proj.{projection}_scale")
+
+
 def ignored(spec: ModelSpec, tensor: str) -> bool:
-    """Whether a model is complete without this tensor: what it computes itself, its head's copy of a tied embedding, modules it may run without."""
+    """Whether a model is complete without this tensor: what it computes itself, its head's copy of a tied embedding, modules it may run without, scales of
+    activations (they are found as a step runs) and of a cache that is not in fp8."""
     prefix = _PREFIX_OF.get(spec.model_type, "")
     if not tensor.startswith(prefix):
         return True
-    if tensor.endswith(".rotary_emb.inv_freq") or (spec.tied_embeddings and tensor == f"{prefix}lm_head.weight"):
+    if tensor.endswith((".rotary_emb.inv_freq", ".input_scale", ".k_scale", ".v_scale")) or (spec.tied_embeddings and tensor == f"{prefix}lm_head.weight"):
         return True
     return any(tensor.startswith(f"{prefix}model.layers.{spec.layers + module}.") for module in range(spec.mtp_modules))

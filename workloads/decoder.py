@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from triton_kernels.add_norm import add_norm
+from triton_kernels.add_norm import add_norm, normed
 from triton_kernels.all_gather import all_gather
 from triton_kernels.concat_norm import concat_norm
 from triton_kernels.embedding import embedding
@@ -123,11 +123,13 @@ class DecoderLayer:
         """Adds x to the residual in place and returns what the next block shall add."""
         with part("attention"):
             with part("norm"):
-                y_TH = add_norm(residual_TH, x_TH, self.attention_norm_H, self.spec.rms_norm_eps)
-            y_TH = self.attention.step(y_TH, cos_sin_QD, inputs, cache.layers[self.index])
+                y_TH, _ = normed(residual_TH, x_TH, self.attention_norm_H, self.spec.rms_norm_eps, out=self.attention.takes)
+            attended_TH = self.attention.step(y_TH, cos_sin_QD, inputs, cache.layers[self.index])
         with part("mlp.norm"):
-            z_TH = add_norm(residual_TH, y_TH, self.mlp_norm_H, self.spec.rms_norm_eps)
-        return self.mlp.step(z_TH, inputs)
+            z_TH, plain_TH = normed(
+                residual_TH, attended_TH, self.mlp_norm_H, self.spec.rms_norm_eps, out=self.mlp.takes, keep=isinstance(self.mlp, Experts)
+            )  # fmt: skip
+        return self.mlp.step(z_TH, plain_TH, inputs)
 
 
 class MtpModule:

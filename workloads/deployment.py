@@ -26,11 +26,12 @@ class Deployment:
     tp: int = 1
     ep: int = 1
     dp: int = 1
+    arch: int | None = None  # compute capability x 10 of its GPUs, which decides what a recipe's matrices are multiplied with; None: no GPU
 
     def __post_init__(self) -> None:
-        recipe_named(self.precision)
-        if self.kv_format is not self.activation_format:
-            raise TokenmillError(f"--kv-cache {self.kv_cache} with --precision {self.precision}: the cache must have the activations' format for now")
+        plain = recipe_named(self.precision).plain.name
+        if self.kv_format.name != plain:
+            raise TokenmillError(f"--kv-cache {self.kv_cache} with --precision {self.precision}: the cache must have the activations' format, {plain}, for now")
         for flag, size in (("tp", self.tp), ("ep", self.ep), ("dp", self.dp)):
             if not 1 <= size <= MOST_GPUS:
                 raise TokenmillError(f"--{flag} {size}: should be from 1 to {MOST_GPUS}")
@@ -45,7 +46,7 @@ class Deployment:
 
     @property
     def activation_format(self) -> Format:
-        return self.recipe.activation
+        return self.recipe.plain
 
     @property
     def kv_format(self) -> Format:
@@ -120,10 +121,12 @@ class Rank:
         return self.tp % self.deployment.expert_shards
 
 
-def deployment_of(*, precision: str, kv_cache: str | None = None, tp: int = 1, ep: int = 1, dp: int | None = None) -> Deployment:
+def deployment_of(
+    *, precision: str, kv_cache: str | None = None, tp: int = 1, ep: int = 1, dp: int | None = None, arch: int | None = None
+) -> Deployment:
     """A deployment from command-line options: `--ep N` alone means N GPUs, dp = N / tp."""
     if dp is None:
         dp = max(1, ep // tp) if tp >= 1 else 1
         if ep > tp >= 1 and ep % tp:
             raise TokenmillError(f"--ep {ep} with --tp {tp}: should be a multiple of it; or give --dp")
-    return Deployment(precision=precision, kv_cache=kv_cache, tp=tp, ep=ep, dp=dp)
+    return Deployment(precision=precision, kv_cache=kv_cache, tp=tp, ep=ep, dp=dp, arch=arch)

@@ -9,7 +9,8 @@ import torch
 
 from triton_kernels.all_reduce import all_reduce
 from triton_kernels.attention import attention
-from triton_kernels.matmul import matmul
+from triton_kernels.formats import Format
+from triton_kernels.operand import Operand, plain
 from triton_kernels.operation import part
 from triton_kernels.rope_kv_write import rope_kv_write
 from workloads.deployment import Rank
@@ -32,29 +33,36 @@ class GqaAttention:
         h, d, heads_out = spec.hidden, block.head_dim, block.heads * block.head_dim
         qkv, mine = heads_out + 2 * block.kv_heads * d, _qkv_cut(block, rank)
         inputs = cut(1, (heads_out,), part=rank.tp, parts=self.tp)
-        self.qkv_WH = weights(f"{name}.qkv", qkv, h, std=h**-0.5, cuts=mine)
+        self.qkv_WH = weights.matrix(f"{name}.qkv", qkv, h, std=h**-0.5, cuts=mine)
         self.qkv_bias_W = weights(f"{name}.qkv_bias", qkv, std=0.1, cuts=mine) if block.bias else None
         self.q_norm_D = weights(f"{name}.q_norm", d, std=None) if block.qk_norm else None
         self.k_norm_D = weights(f"{name}.k_norm", d, std=None) if block.qk_norm else None
         self.sinks_A = weights(f"{name}.sinks", block.heads, std=1.0, cuts=cut(0, (block.heads,), part=rank.tp, parts=self.tp)) if block.sinks else None
-        self.o_HW = weights(f"{name}.o", h, heads_out, std=back * heads_out**-0.5, cuts=inputs)
+        self.o_HW = weights.matrix(f"{name}.o", h, heads_out, std=back * heads_out**-0.5, cuts=inputs)
         o_bias_H = weights(f"{name}.o_bias", h, std=0.1) if block.output_bias else None
         self.o_bias_H = o_bias_H if rank.tp == 0 else None  # added once to the sum over the ranks
 
-    def step(self, x_TH: torch.Tensor, cos_sin_QD: torch.Tensor, inputs: StepInputs, pages: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    @property
+    def takes(self) -> Format:
+        """The format in which `step` wants x."""
+        return self.qkv_WH.takes
+
+    def step(self, x_TH: Operand, cos_sin_QD: torch.Tensor, inputs: StepInputs, pages: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """What attention adds to the residual; x is normed."""
         k_PGBD, v_PGBD = pages
         with part("qkv"):
-            qkv_TW = matmul(x_TH, self.qkv_WH, self.qkv_bias_W, "none")
+            qkv_TW = self.qkv_WH(x_TH, self.qkv_bias_W).values
         with part("rope_kv_write"):
-            q_TAD = rope_kv_write(qkv_TW, cos_sin_QD, inputs.positions_T, inputs.slots_T, k_PGBD, v_PGBD, self.q_norm_D, self.k_norm_D, self.spec.rms_norm_eps)
+            q_TAD = rope_kv_write(
+                qkv_TW, cos_sin_QD, inputs.positions_T, inputs.slots_T, k_PGBD, v_PGBD, self.q_norm_D, self.k_norm_D, self.spec.rms_norm_eps
+            )
         with part("attend_window" if self.window else "attend"):
             o_TAD = attention(
                 q_TAD, k_PGBD, v_PGBD, inputs.block_table_SM, inputs.query_start_S1, inputs.context_len_S, self.sinks_A, self.spec.softmax_scale,
                 inputs.max_query_len, self.window,
             )  # fmt: skip
         with part("o"):
-            out_TH: torch.Tensor = matmul(o_TAD.view(o_TAD.shape[0], -1), self.o_HW, self.o_bias_H, "none")
+            out_TH = self.o_HW(plain(o_TAD.view(o_TAD.shape[0], -1)), self.o_bias_H).values
         if self.tp > 1:
             with part("all_reduce"):
                 out_TH = all_reduce(out_TH, "tp", self.tp)

@@ -15,11 +15,13 @@ import torch
 
 from triton_kernels.all_reduce import all_reduce
 from triton_kernels.expanded_attention import expanded_attention
+from triton_kernels.formats import Format
 from triton_kernels.head_matmul import head_matmul
 from triton_kernels.latent_attention import latent_attention
 from triton_kernels.latent_gather import latent_gather
 from triton_kernels.latent_kv_write import latent_kv_write
 from triton_kernels.matmul import matmul
+from triton_kernels.operand import Operand, plain
 from triton_kernels.operation import part
 from workloads.deployment import Rank
 from workloads.model_spec import Mla, ModelSpec
@@ -37,15 +39,20 @@ class MlaAttention:
         h, a, u = spec.hidden, block.heads, block.query_rank or 0
         k, d, v, c = block.nope_dim, block.rope_dim, block.value_dim, block.latent_rank
 
-        self.q_a_kv_a_XH = weights(f"{name}.q_a_kv_a", u + c + d, h, std=h**-0.5)
+        self.q_a_kv_a_XH = weights.matrix(f"{name}.q_a_kv_a", u + c + d, h, std=h**-0.5)
         self.q_a_norm_U = weights(f"{name}.q_a_norm", u, std=None) if u else None
         self.kv_a_norm_C = weights(f"{name}.kv_a_norm", c, std=None)
         q_inputs = u or h
         by_head = cut(0, (a * (k + d),), part=rank.tp, parts=self.tp)
-        self.q_b_FU = weights(f"{name}.q_b" if u else f"{name}.q", a * (k + d), q_inputs, std=q_inputs**-0.5, cuts=by_head)
+        self.q_b_FU = weights.matrix(f"{name}.q_b" if u else f"{name}.q", a * (k + d), q_inputs, std=q_inputs**-0.5, cuts=by_head)
         self.kv_b_AOC = weights(f"{name}.kv_b", a, k + v, c, std=c**-0.5, cuts=cut(0, (a,), part=rank.tp, parts=self.tp))
         by_input = cut(1, (a * v,), part=rank.tp, parts=self.tp)
-        self.o_HV = weights(f"{name}.o", h, a * v, std=back * (a * v) ** -0.5, cuts=by_input)
+        self.o_HV = weights.matrix(f"{name}.o", h, a * v, std=back * (a * v) ** -0.5, cuts=by_input)
+
+    @property
+    def takes(self) -> Format:
+        """The format in which `step` wants x."""
+        return self.q_a_kv_a_XH.takes
 
     def expands(self, query_len: int) -> bool:
         """Whether multiplying the latents out costs less arithmetic:
@@ -53,20 +60,20 @@ class MlaAttention:
         both = self.block.nope_dim + self.block.value_dim
         return query_len * (2 * self.block.latent_rank - both) > self.block.latent_rank * both
 
-    def step(self, x_TH: torch.Tensor, cos_sin_QD: torch.Tensor, inputs: StepInputs, pages: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    def step(self, x_TH: Operand, cos_sin_QD: torch.Tensor, inputs: StepInputs, pages: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """What attention adds to the residual; x is normed."""
         (latent_PBW,) = pages
         with part("qkv_a"):
-            a_TX = matmul(x_TH, self.q_a_kv_a_XH, None, "none")
+            a_TX = self.q_a_kv_a_XH(x_TH).values
         with part("latent_kv_write"):
             u_TU = latent_kv_write(a_TX, cos_sin_QD, inputs.positions_T, inputs.slots_T, latent_PBW, self.q_a_norm_U, self.kv_a_norm_C, NORM_EPS)
         with part("q_b"):
-            q_TF = matmul(x_TH if self.q_a_norm_U is None else u_TU, self.q_b_FU, None, "none")
+            q_TF = self.q_b_FU(x_TH if self.q_a_norm_U is None else plain(u_TU)).values
         q_TAF = q_TF.view(q_TF.shape[0], -1, self.block.nope_dim + self.block.rope_dim)
         attend = self._expanded if self.expands(inputs.max_query_len) else self._absorbed
         o_TAV = attend(q_TAF, cos_sin_QD, inputs, latent_PBW)
         with part("o"):
-            out_TH: torch.Tensor = matmul(o_TAV.view(o_TAV.shape[0], -1), self.o_HV, None, "none")
+            out_TH = self.o_HV(plain(o_TAV.view(o_TAV.shape[0], -1))).values
         if self.tp > 1:
             with part("all_reduce"):
                 out_TH = all_reduce(out_TH, "tp", self.tp)

@@ -13,9 +13,12 @@ from triton_kernels.dispatch import dispatch
 from triton_kernels.ep_combine import ep_combine
 from triton_kernels.ep_dispatch import ep_dispatch
 from triton_kernels.gather_rows import gather_rows
-from triton_kernels.grouped_matmul import grouped_matmul
+from triton_kernels.formats import Format
+from triton_kernels.grouped_matmul import multiply_grouped
 from triton_kernels.matmul import matmul
+from triton_kernels.operand import Operand, plain
 from triton_kernels.operation import part
+from triton_kernels.quantize import quantized
 from triton_kernels.route import route
 from workloads.deployment import Rank
 from workloads.model_spec import ModelSpec, Moe
@@ -28,16 +31,15 @@ class Mlp:
 
     def __init__(self, hidden: int, intermediate: int, name: str, weights: WeightSource, back: float, *, part: int, parts: int) -> None:
         gate_up, down = cut(0, (intermediate, intermediate), part=part, parts=parts), cut(1, (intermediate,), part=part, parts=parts)
-        self.gate_up_IH = weights(f"{name}.gate_up", 2 * intermediate, hidden, std=hidden**-0.5, cuts=gate_up)
-        self.down_HI = weights(f"{name}.down", hidden, intermediate, std=back * intermediate**-0.5, cuts=down)
+        self.gate_up_IH = weights.matrix(f"{name}.gate_up", 2 * intermediate, hidden, std=hidden**-0.5, cuts=gate_up)
+        self.down_HI = weights.matrix(f"{name}.down", hidden, intermediate, std=back * intermediate**-0.5, cuts=down)
 
-    def apply(self, x_TH: torch.Tensor) -> torch.Tensor:
+    def apply(self, x_TH: Operand) -> torch.Tensor:
         """This rank's share of the sum."""
         with part("gate_up"):
-            y_TI = matmul(x_TH, self.gate_up_IH, None, "swiglu")
+            y_TI = self.gate_up_IH(x_TH, None, "swiglu", out=self.down_HI.takes)
         with part("down"):
-            out_TH: torch.Tensor = matmul(y_TI, self.down_HI, None, "none")
-        return out_TH
+            return self.down_HI(y_TI).values
 
 
 class DenseMlp:
@@ -48,7 +50,12 @@ class DenseMlp:
         self.tp = rank.deployment.tp
         self.mlp = Mlp(spec.hidden, spec.dense_intermediate, f"{name}.mlp", weights, back, part=rank.tp, parts=self.tp)
 
-    def step(self, x_TH: torch.Tensor, inputs: StepInputs) -> torch.Tensor:
+    @property
+    def takes(self) -> Format:
+        """The format in which `step` wants x."""
+        return self.mlp.gate_up_IH.takes
+
+    def step(self, x_TH: Operand, plain_TH: torch.Tensor | None, inputs: StepInputs) -> torch.Tensor:
         with part("mlp"):
             out_TH = self.mlp.apply(x_TH)
             if self.tp > 1:
@@ -76,9 +83,9 @@ class Experts:
         self.router_EH = weights(f"{name}.router", e, h, std=h**-0.5)
         self.router_bias_E = weights(f"{name}.router_bias", e, std=0.1) if moe.router_bias else None
         self.correction_E = weights(f"{name}.router_correction", e, std=0.01) if moe.correction_bias else None
-        self.gate_up_EIH = weights(f"{name}.experts.gate_up", e, 2 * i, h, std=h**-0.5, cuts=here + gate_up)
+        self.gate_up_EIH = weights.matrix(f"{name}.experts.gate_up", e, 2 * i, h, std=h**-0.5, cuts=here + gate_up)
         self.gate_up_bias_EI = weights(f"{name}.experts.gate_up_bias", e, 2 * i, std=0.1, cuts=here + gate_up) if moe.bias else None
-        self.down_EHI = weights(f"{name}.experts.down", e, h, i, std=back * i**-0.5, cuts=here + down)
+        self.down_EHI = weights.matrix(f"{name}.experts.down", e, h, i, std=back * i**-0.5, cuts=here + down)
         down_bias_EH = weights(f"{name}.experts.down_bias", e, h, std=0.1, cuts=here) if moe.bias else None
         self.down_bias_EH = down_bias_EH if shard == 0 else None  # added once to the sum over the shards
         self.shared = None
@@ -86,14 +93,20 @@ class Experts:
             part_of, parts = (0, 1) if deployment.exchanges else (rank.tp, deployment.tp)
             self.shared = Mlp(h, moe.shared_intermediate, f"{name}.shared", weights, back, part=part_of, parts=parts)
 
-    def step(self, x_TH: torch.Tensor, inputs: StepInputs) -> torch.Tensor:
-        with part("experts"):
-            return self._exchanged(x_TH, inputs) if self.rank.deployment.exchanges else self._reduced(x_TH, inputs)
+    @property
+    def takes(self) -> Format:
+        """The format in which `step` wants x, beside the plain x that the router reads."""
+        return self.gate_up_EIH.takes
 
-    def _reduced(self, x_TH: torch.Tensor, inputs: StepInputs) -> torch.Tensor:
+    def step(self, x_TH: Operand, plain_TH: torch.Tensor | None, inputs: StepInputs) -> torch.Tensor:
+        assert plain_TH is not None, self.index
+        with part("experts"):
+            return self._exchanged(x_TH, plain_TH, inputs) if self.rank.deployment.exchanges else self._reduced(x_TH, plain_TH, inputs)
+
+    def _reduced(self, x_TH: Operand, plain_TH: torch.Tensor, inputs: StepInputs) -> torch.Tensor:
         """Every GPU of the tensor-parallel group has all tokens and adds its experts' share to the sum."""
-        ids_TJ, weights_TJ = self._route(x_TH, inputs)
-        shared_TH = self._shared(x_TH)
+        ids_TJ, weights_TJ = self._route(plain_TH, inputs)
+        shared_TH = self._shared(x_TH, plain_TH)
         z_RH, row_of_TJ = self._experts(x_TH, ids_TJ, weights_TJ, inputs.offsets_LE1[self.index])
         with part("combine"):
             out_TH: torch.Tensor = combine(z_RH, row_of_TJ, shared_TH)
@@ -102,22 +115,24 @@ class Experts:
                 out_TH = all_reduce(out_TH, "tp", self.rank.deployment.tp)
         return out_TH
 
-    def _exchanged(self, x_TH: torch.Tensor, inputs: StepInputs) -> torch.Tensor:
-        """This GPU's part of the tokens goes to its experts' ranks and comes back summed."""
+    def _exchanged(self, x_TH: Operand, plain_TH: torch.Tensor, inputs: StepInputs) -> torch.Tensor:
+        """This GPU's part of the tokens goes to its experts' ranks and comes back summed. Rows travel as they are and are quantised where they arrive; the
+        plan counts them on the link in the recipe's wire format."""
         deployment = self.rank.deployment
-        tokens = x_TH.shape[0] // deployment.tp
-        mine_TH = x_TH if deployment.tp == 1 else x_TH[self.rank.tp * tokens : (self.rank.tp + 1) * tokens]
+        tokens = plain_TH.shape[0] // deployment.tp
+        first, last = self.rank.tp * tokens, (self.rank.tp + 1) * tokens
+        mine_TH, plain_mine_TH = (x_TH, plain_TH) if deployment.tp == 1 else (x_TH.rows(first, last), plain_TH[first:last])
         drawn_YJ = None if inputs.drawn_ids_LYJ is None else inputs.drawn_ids_LYJ[self.index]
-        ids_TJ, weights_TJ = self._route(mine_TH, inputs)
+        ids_TJ, weights_TJ = self._route(plain_mine_TH, inputs)
         with part("all_to_all"):
             x_YH, ids_YJ, weights_YJ = ep_dispatch(
-                mine_TH, ids_TJ, weights_TJ, drawn_YJ, "ep", deployment.ep, self.first_expert, self.local_experts, deployment.recipe.wire
+                plain_mine_TH, ids_TJ, weights_TJ, drawn_YJ, "ep", deployment.ep, self.first_expert, self.local_experts, deployment.recipe.wire
             )
-        shared_TH = self._shared(mine_TH)
+        shared_TH = self._shared(mine_TH, plain_mine_TH)
         offsets_E1 = inputs.offsets_LE1[self.index]
-        z_RH, row_of_YJ = self._experts(x_YH, ids_YJ, weights_YJ, offsets_E1)
+        z_RH, row_of_YJ = self._experts(plain(x_YH), ids_YJ, weights_YJ, offsets_E1)
         with part("all_to_all_back"):
-            out_TH: torch.Tensor = ep_combine(z_RH, row_of_YJ, offsets_E1, shared_TH, "ep", deployment.ep, deployment.recipe.activation.name)
+            out_TH: torch.Tensor = ep_combine(z_RH, row_of_YJ, offsets_E1, shared_TH, "ep", deployment.ep, deployment.activation_format.name)
         if deployment.tp > 1:
             with part("gather_rows"):
                 out_TH = gather_rows(out_TH, "tp", deployment.tp)
@@ -134,19 +149,25 @@ class Experts:
             )
         return ids_TJ, weights_TJ
 
-    def _shared(self, x_TH: torch.Tensor) -> torch.Tensor | None:
+    def _shared(self, x_TH: Operand, plain_TH: torch.Tensor) -> torch.Tensor | None:
         if self.shared is None:
             return None
         with part("shared"):
-            return self.shared.apply(x_TH)
+            return self.shared.apply(x_TH if x_TH.format is self.shared.gate_up_IH.takes else plain(plain_TH))
 
-    def _experts(self, x_TH: torch.Tensor, ids_TJ: torch.Tensor, weights_TJ: torch.Tensor, offsets_E1: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _experts(self, x_TH: Operand, ids_TJ: torch.Tensor, weights_TJ: torch.Tensor, offsets_E1: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """This rank's experts over the tokens they were chosen by: weighted rows, and where each (token, choice) pair's row is."""
-        moe = self.moe
+        moe, spread = self.moe, self.rank.deployment.ep if self.rank.deployment.exchanges else 1
         with part("dispatch"):
             order_R, row_of_TJ = dispatch(ids_TJ, offsets_E1, self.first_expert)
         with part("gate_up"):
-            y_RI = grouped_matmul(x_TH, self.gate_up_EIH, self.gate_up_bias_EI, offsets_E1, order_R, None, moe.top_k, True, moe.activation, moe.limit)
+            y_RI = multiply_grouped(
+                quantized(x_TH, self.gate_up_EIH.takes), self.gate_up_EIH.weight, self.gate_up_bias_EI, offsets_E1, order_R, None,
+                top_k=moe.top_k, gather=True, activation=moe.activation, limit=moe.limit, share=spread, out=self.down_EHI.takes,
+            )  # fmt: skip
         with part("down"):
-            z_RH = grouped_matmul(y_RI, self.down_EHI, self.down_bias_EH, offsets_E1, order_R, weights_TJ, moe.top_k, False, "none", 0.0)
+            z_RH = multiply_grouped(
+                y_RI, self.down_EHI.weight, self.down_bias_EH, offsets_E1, order_R, weights_TJ,
+                top_k=moe.top_k, gather=False, activation="none", limit=0.0, share=spread,
+            ).values  # fmt: skip
         return z_RH, row_of_TJ

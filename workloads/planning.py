@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from triton_kernels.errors import TokenmillError
+from triton_kernels.formats import FORMATS
 from triton_kernels.operation import Ledger
+from workloads.checkpoint_names import modules_of, within_layer
 from workloads.decoder import Decoder
 from workloads.deployment import Deployment, Rank
 from workloads.gqa import kv_heads_of_a_rank
 from workloads.inputs import PAGE_SLOTS, meta_inputs, pages_per_sequence
-from workloads.model_spec import Gqa, ModelSpec
+from workloads.model_spec import Gqa, Mla, ModelSpec
 from workloads.plan import Plan
+from workloads.quantization import stays
+from workloads.recipe import PARTS, Use
 from workloads.rope import rotary_table
 from workloads.shape import StepShape
 from workloads.step_inputs import KvCache, Sampling
-from workloads.weights import DtypeOf, MetaWeights, ParameterCount, count_parameters
+from workloads.weights import MetaWeights, ParameterCount, UseOf, count_parameters
 
 META = torch.device("meta")
 
@@ -48,25 +52,38 @@ def make_cache(spec: ModelSpec, deployment: Deployment, shape: StepShape, device
     return KvCache(layers=tuple(tuple(torch.empty(dims, dtype=dtype, device=device) for _ in range(tensors)) for _ in range(layers)))
 
 
-def dtype_of(spec: ModelSpec, deployment: Deployment) -> DtypeOf:
-    """The type of each parameter under the deployment's recipe, with what the checkpoint's quantization_config leaves out of it."""
-    from workloads.checkpoint_names import modules_of
-    from workloads.quantization import stays
-
-    recipe = deployment.recipe
+def use_of(spec: ModelSpec, deployment: Deployment) -> UseOf:
+    """How each parameter is kept under the deployment's recipe, with what the checkpoint's quantization_config leaves out of it."""
+    recipe, latent = deployment.recipe, isinstance(spec.attention, Mla)
     left_out = spec.quantization.not_converted if spec.quantization is not None else ()
+    quantised, plain = recipe.use(deployment.arch), recipe.use_plain(deployment.arch)
+    exact = replace(plain, weight=FORMATS["fp32"])
 
-    def dtype(name: str, dims: tuple[int, ...]) -> torch.dtype:
-        kept = bool(left_out) and recipe.weight is not recipe.activation and all(stays(module, left_out) for module in modules_of(spec, name))
-        return recipe.format_of(name, dims, stays=kept).dtype
+    def use(name: str, dims: tuple[int, ...]) -> Use:
+        if name.endswith("router_correction"):  # added to fp32 scores, as published
+            return exact
+        if recipe.part_of(within_layer(name), latent=latent) is None or (left_out and all(stays(module, left_out) for module in modules_of(spec, name))):
+            return plain
+        return quantised
 
-    return dtype
+    return use
+
+
+def formats_of(spec: ModelSpec, deployment: Deployment) -> dict[str, dict[str, str | None]]:
+    """The resolved recipe: of each part of this model, and of everything else (`plain`), the formats of weights and activations and the instruction."""
+    recipe, latent = deployment.recipe, isinstance(spec.attention, Mla)
+    quantised, plain = recipe.use(deployment.arch), recipe.use_plain(deployment.arch)
+    there = {"attention"} | ({"experts"} if spec.moe is not None else set()) | ({"mlp"} if spec.dense_intermediate is not None else set())
+    if spec.moe is not None and spec.moe.shared_intermediate:
+        there.add("shared")
+    uses = {part: quantised if recipe.part_of(names[0], latent=latent) else plain for part, names in PARTS.items() if part in there}
+    return {part: {"weight": use.weight.name, "takes": use.takes.name, "kind": use.kind} for part, use in {**uses, "plain": plain}.items()}
 
 
 def rank_sizes(spec: ModelSpec, deployment: Deployment) -> Sizes:
     """Sizes alone, without running a step: milliseconds."""
     deployment.check(spec)
-    weights = MetaWeights(dtype_of=dtype_of(spec, deployment))
+    weights = MetaWeights(use_of=use_of(spec, deployment))
     Decoder(spec, weights, rotary_table(spec.rope, 1, META), Rank(deployment=deployment))
     return _sizes(spec, deployment, weights)
 
@@ -97,7 +114,7 @@ def plan_step(
 ) -> tuple[Plan, Sizes]:
     """Runs the model on meta tensors and writes down its calls; counts the parameters it asked for and the cache bytes one token takes."""
     check_step(spec, deployment, shape)
-    weights = MetaWeights(dtype_of=dtype_of(spec, deployment))
+    weights = MetaWeights(use_of=use_of(spec, deployment))
     decoder = Decoder(spec, weights, rotary_table(spec.rope, spec.max_positions, META), rank or Rank(deployment=deployment), mtp=shape.mtp)
     cache = make_cache(spec, deployment, shape, META)
     inputs = meta_inputs(spec, deployment, shape, forced=forced)

@@ -16,7 +16,7 @@ from workloads.deployment import Deployment
 from workloads.facts import played_rank
 from workloads.inputs import DrawnInputs, draw_block_table, draw_inputs
 from workloads.model_spec import ModelSpec
-from workloads.planning import check_step, dtype_of, make_cache, plan_step
+from workloads.planning import check_step, make_cache, plan_step, use_of
 from workloads.rope import rotary_table
 from workloads.routing import Routing, parse_routing
 from workloads.shape import StepShape
@@ -30,16 +30,14 @@ def build_decoder(
     spec: ModelSpec, deployment: Deployment, device: torch.device, *, seed: int, positions: int, rank: str = "hottest", mtp: bool = False
 ) -> Decoder:
     """One rank of the model with its weights on `device`: from its folder's safetensors when it has them, else random."""
-    if not deployment.recipe.runs:
-        raise TokenmillError(f"--precision {deployment.precision}: no kernels for it yet, `tokenmill floor` plans it; run in bf16")
     played = played_rank(deployment, rank)
     weights: WeightSource
     if spec.weights == "files":
         assert spec.folder is not None
-        weights = CheckpointWeights(spec, spec.folder, dtype_of=dtype_of(spec, deployment), device=device)
+        weights = CheckpointWeights(spec, spec.folder, use_of=use_of(spec, deployment), device=device)
     else:
         # Ranks that run together hold the same router, norms and replicated parts only if they draw them from one checkpoint; random ranks need not agree.
-        weights = RandomWeights(dtype_of=dtype_of(spec, deployment), device=device, seed=seed + played.index)
+        weights = RandomWeights(use_of=use_of(spec, deployment), device=device, seed=seed + played.index)
     decoder = Decoder(spec, weights, rotary_table(spec.rope, positions, device), played, mtp=mtp)
     if isinstance(weights, CheckpointWeights) and deployment.gpus == 1:
         weights.refuse_leftovers()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -77,9 +78,14 @@ def floor(
     sizes_by_deployment = sizes_of(spec)
     for deployment in deployments:
         for shape in shapes:
-            request = FloorRequest(spec=spec, deployment=deployment, shape=shape, routing=drawn, rank=rank, span=span, seed=seed)
-            plan, sizes = plan_of(request)
+            plans: dict[Any, Any] = {}  # GPUs that multiply the same formats share a plan
             for g in gpus:
+                here = replace(deployment, arch=g.arch)
+                request = FloorRequest(spec=spec, deployment=here, shape=shape, routing=drawn, rank=rank, span=span, seed=seed)
+                takes = here.recipe.use(g.arch).takes.name
+                if takes not in plans:
+                    plans[takes] = plan_of(request)
+                plan, sizes = plans[takes]
                 smallest = smallest_deployment(spec, deployment, shape, g.memory_bytes, sizes_by_deployment)
                 rows.append(floor_row(request, plan, sizes, g, rates, smallest))
     if as_json:

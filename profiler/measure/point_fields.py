@@ -29,6 +29,7 @@ UNMEASURED: dict[str, Any] = {
     "params": None,
     "weight_bytes": None,
     "kv_bytes_per_token": None,
+    "formats": None,
     "valid": False,
     "invalid_reasons": [],
     "warnings": [],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from triton_kernels.target import resolve_device
 from workloads.decoder import Decoder
 from workloads.depth import reduced
 from workloads.plan import plan_id
-from workloads.planning import check_step, rank_sizes
+from workloads.planning import check_step, formats_of, rank_sizes
 from workloads.read_model import read_model
 from workloads.steps import StepRunner, build_decoder
 
@@ -70,7 +70,8 @@ class Session:
         environment = self.environment(spec.device)
         self._progress("weights", None, "")
         model = read_model(spec.model)
-        whole, deployment, shape = model, spec.deployment, spec.shape
+        gpu = environment.get("gpu")
+        whole, deployment, shape = model, replace(spec.deployment, arch=gpu["arch"] if gpu else None), spec.shape
         if spec.layers is not None:
             model, _ = reduced(whole, spec.layers)
         check_step(model, deployment, shape)
@@ -98,8 +99,11 @@ class Session:
             "params": asdict(params),
             "weight_bytes": sizes.weight_bytes,
             "kv_bytes_per_token": sizes.kv_bytes_per_token,
+            "formats": formats_of(model, deployment),
             "environment": point_environment(environment, measured.fields["environment"]),
         }
+        if (widened := deployment.recipe.emulated_on(deployment.arch)) is not None:
+            point["warnings"] = [*point["warnings"], widened]
         if spec.emulated:
             point["provenance"] = point["provenance"] | {"step_s": "emulated"}
         return {"point": point, "series": measured.series, "plan": measured.plan}

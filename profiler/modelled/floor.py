@@ -74,6 +74,8 @@ def floor_row(
 
     `ceilings` {"bandwidth": bytes/s, lane: FLOP/s} replace the datasheet's figures where given. `smallest`: the smallest deployment that fits.
     """
+    from workloads.planning import formats_of
+
     shape, deployment = request.shape, request.deployment
     cache_bytes = sizes.cache_bytes(shape)
     floor = floor_of_plan(plan, gpu=gpu, ceilings=ceilings)
@@ -88,6 +90,8 @@ def floor_row(
         "gpu": gpu.key,
         "phase": shape.phase,
         "precision": deployment.precision,
+        "formats": formats_of(request.spec, deployment),
+        "emulation": deployment.recipe.emulated_on(deployment.arch),
         "kv_cache": deployment.kv_format.name,
         "batch": shape.batch,
         "context": shape.context,

@@ -79,6 +79,7 @@ FIELDS: tuple[Field, ...] = (
         ("params", "", "parameters: total, active per token, active without the embedding"),
         ("weight_bytes", "bytes", "weights of the rank in their formats, of the layers measured"),
         ("kv_bytes_per_token", "bytes", "KV cache of one token on the rank, all layers measured"),
+        ("formats", "", "part of the model -> format of its weights, of what they are multiplied with (takes), tensor-core instruction (kind; null on a CPU)"),
         ("valid", "", "false: kept, and never in a headline"),
         ("invalid_reasons", "", "validity gates that failed"),
         ("warnings", "", "what to know before believing it; untuned_kernels: the kernels, not the GPU, may be what is slow"),

@@ -107,7 +107,7 @@ def expand(request: SweepRequest, device: str, default: Default) -> list[PointSp
     points: list[PointSpec] = []
     for precision in precisions:
         for cache in caches:
-            formats = replace(blank, precision=precision, kv_cache=cache or recipe_named(precision).activation.name)
+            formats = replace(blank, precision=precision, kv_cache=cache or recipe_named(precision).plain.name)
             for shape in _shapes(request, default, positions, batches):
                 points.append(replace(formats, phase=shape.phase, batch=shape.batch, context=shape.context, mix=shape.mix))
     return list(dict.fromkeys(points))

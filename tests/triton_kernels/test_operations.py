@@ -3,23 +3,23 @@
 import pytest
 import torch
 
-from triton_kernels.correctness import TOLERANCE, check
+from triton_kernels.correctness import check, dtypes_of
 from triton_kernels.operation import Ledger, Operation
 from triton_kernels.operations import OPERATIONS
 
 CASES = [pytest.param(op, case, id=f"{op.name}-{'-'.join(f'{k}={v}' for k, v in case.items())}") for op in OPERATIONS.values() for case in op.cases]
 
+TYPED = [pytest.param(*c.values, dtype, id=f"{c.id}-{dtype}") for c in CASES if not c.values[0].collective for dtype in dtypes_of(c.values[1])]
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("op, case", [c for c in CASES if not c.values[0].collective])
+
+@pytest.mark.parametrize("op, case, dtype", TYPED)
 def test_kernel_equals_reference(op: Operation, case: dict, dtype: torch.dtype) -> None:
     result = check(op, case, dtype, torch.device("cpu"))
     assert result.ok, f"error {result.error:.3g} > {result.tolerance:.3g}"
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("op, case", [c for c in CASES if not c.values[0].collective])
+@pytest.mark.parametrize("op, case, dtype", TYPED)
 def test_kernel_equals_reference_on_the_gpu(op: Operation, case: dict, dtype: torch.dtype) -> None:
     result = check(op, case, dtype, torch.device("cuda"))
     assert result.ok, f"error {result.error:.3g} > {result.tolerance:.3g}"

@@ -10,9 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 from triton_kernels.errors import TokenmillError
-from workloads import block_fp8, mxfp4
+from triton_kernels.formats import FORMATS, format_of
+from triton_kernels.operand import Operand, decode
 from workloads.checkpoint import CheckpointWeights
 from workloads.model_spec import Gqa, ModelSpec, Moe
+from workloads.recipe import Use
 from workloads.rope import Rope
 from workloads.weights import Cut
 
@@ -27,7 +29,14 @@ def read(folder: Path, tensors: dict[str, torch.Tensor], model_type: str = "gpt_
         moe=Moe(layers=frozenset({0}), experts=2, top_k=1, intermediate=32), dense_intermediate=130, mtp_modules=0, tied_embeddings=False,
         rope=Rope(theta=1e4, dim=8), rms_norm_eps=1e-6, max_positions=64, quantization=None, folder=None,
     )  # fmt: skip
-    return CheckpointWeights(spec, folder, dtype_of=lambda name, dims: dtype, device=torch.device("cpu"))
+    plain = format_of(dtype)
+    assert plain is not None
+    use = Use(weight=plain, takes=plain)
+    return CheckpointWeights(spec, folder, use_of=lambda name, dims: use, device=torch.device("cpu"))
+
+
+def decoded(blocks: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+    return decode(Operand(format=FORMATS["mxfp4"], values=blocks.flatten(-2), scale=scales))
 
 
 def e2m1(code: int) -> float:
@@ -41,7 +50,7 @@ def e2m1(code: int) -> float:
 def test_every_code_at_a_scale(scale: int) -> None:
     """Byte b holds code b mod 16, then code b div 16."""
     blocks = torch.arange(256, dtype=torch.uint8).view(16, 1, 16)
-    got = mxfp4.decode(blocks, torch.full((16, 1), scale, dtype=torch.uint8)).flatten().tolist()
+    got = decoded(blocks, torch.full((16, 1), scale, dtype=torch.uint8)).flatten().tolist()
     want = [math.ldexp(e2m1(code), scale - 127) for byte in range(256) for code in (byte % 16, byte // 16)]
     assert got == want
     assert [math.copysign(1, x) for x in got] == [math.copysign(1, x) for x in want]
@@ -56,7 +65,7 @@ def test_mxfp4_equals_transformers() -> None:
     integration = pytest.importorskip("transformers.integrations.mxfp4")
     blocks, scales = random_mxfp4(3, 6, 96)
     want = integration.convert_moe_packed_tensors(blocks, scales, dtype=torch.float32)  # transformers multiplies from the right
-    assert torch.equal(mxfp4.decode(blocks, scales).transpose(1, 2), want)
+    assert torch.equal(decoded(blocks, scales).transpose(1, 2), want)
 
 
 def published_gpt_oss() -> dict[str, torch.Tensor]:
@@ -155,7 +164,8 @@ def test_fp8_experts_are_decoded_too(tmp_path: Path) -> None:
         (torch.ones(()), r"gate_proj.weight_scale_inv' has shape \[\].*\[2, 3\]"),
         (torch.tensor([[1, 1, 1], [1, 1, math.nan]]), "gate_proj.weight_scale_inv' holds scales that are not finite numbers"),
         (torch.tensor([[1, math.inf, 1], [1, 1, 1]]), "gate_proj.weight_scale_inv' holds scales that are not finite numbers"),
-        (torch.ones(2, 3, dtype=torch.int32), "gate_proj.weight_scale_inv' holds scales that are not finite numbers"),
+        (torch.tensor([[1, -1, 1], [1, 1, 1.0]]), "gate_proj.weight_scale_inv' holds scales below 0"),
+        (torch.ones(2, 3, dtype=torch.int32), "gate_proj.weight_scale_inv' is int32, no floating-point type of scales"),
     ],
 )
 def test_bad_fp8_is_refused(tmp_path: Path, scale: torch.Tensor | None, problem: str) -> None:
@@ -168,11 +178,13 @@ def test_bad_fp8_is_refused(tmp_path: Path, scale: torch.Tensor | None, problem:
     assert "\n" not in str(caught.value)
 
 
-def test_a_scale_in_a_byte_of_its_own_is_a_power_of_two() -> None:
+def test_a_scale_in_a_byte_of_its_own_is_a_power_of_two(tmp_path: Path) -> None:
     """ue8m0: byte 129 is 2^(129 - 127) = 4."""
-    codes = torch.full((2, 2), 1.25).to(torch.float8_e4m3fn)
-    scale = torch.full((1, 1), 129, dtype=torch.uint8).view(torch.float8_e8m0fnu)
-    assert block_fp8.decode(codes, scale).unique().tolist() == [5.0]
+    tensors = {}
+    for name in (GATE, GATE.replace("gate_proj", "up_proj")):
+        tensors[name] = torch.full((2, 64), 1.25).to(torch.float8_e4m3fn)
+        tensors[f"{name}_scale_inv"] = torch.full((1, 1), 129, dtype=torch.uint8).view(torch.float8_e8m0fnu)
+    assert read(tmp_path, tensors, "qwen3_moe")("layers.0.mlp.gate_up", 4, 64, std=None).unique().tolist() == [5.0]
 
 
 @pytest.mark.parametrize(
@@ -193,6 +205,6 @@ def test_formats_of_safetensors_that_nothing_here_decodes_are_refused(tmp_path: 
     weights = read(tmp_path, published_fp8(), "qwen3_moe")
     header = json.dumps({GATE: {"dtype": dtype, "shape": [130, 260], "data_offsets": [0, size]}}).encode()
     (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(size))
-    weights = CheckpointWeights(weights.spec, tmp_path, dtype_of=weights.dtype_of, device=weights.device)
+    weights = CheckpointWeights(weights.spec, tmp_path, use_of=weights.use_of, device=weights.device)
     with pytest.raises(TokenmillError, match=f"gate_proj.weight' {problem}"):
         weights("layers.0.mlp.gate_up", 260, 260, std=None)

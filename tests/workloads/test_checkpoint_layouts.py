@@ -8,9 +8,11 @@ import torch
 from safetensors.torch import save_file
 
 from triton_kernels.errors import TokenmillError
+from triton_kernels.formats import FORMATS
 from workloads.checkpoint import CheckpointWeights
 from workloads.checkpoint_names import modules_of
 from workloads.model_spec import Gqa, Mla, ModelSpec, Moe
+from workloads.recipe import Use
 from workloads.rope import Rope
 from workloads.weights import Cut
 
@@ -43,7 +45,8 @@ def weights(folder: Path, spec: ModelSpec, **tensors: torch.Tensor) -> Checkpoin
 
 def over(folder: Path, spec: ModelSpec, tensors: dict[str, torch.Tensor]) -> CheckpointWeights:
     save_file(tensors, folder / "model.safetensors")
-    return CheckpointWeights(spec, folder, dtype_of=lambda name, dims: torch.float32, device=torch.device("cpu"))
+    use = Use(weight=FORMATS["fp32"], takes=FORMATS["fp32"])
+    return CheckpointWeights(spec, folder, use_of=lambda name, dims: use, device=torch.device("cpu"))
 
 
 def test_queries_keys_and_values_are_stacked_and_cut_by_head(tmp_path: Path) -> None:

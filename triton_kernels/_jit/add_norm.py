@@ -1,9 +1,14 @@
 import triton
 import triton.language as tl
 
+from triton_kernels._jit.quantize import store_encoded
+
 
 @triton.jit
-def add_norm_kernel(residual_ptr, x_ptr, weight_ptr, y_ptr, hidden, eps, BLOCK_H: tl.constexpr):
+def add_norm_kernel(
+    residual_ptr, x_ptr, weight_ptr, y_ptr, scale_ptr, plain_ptr, hidden, outputs, groups, eps,
+    OUT_FORMAT: tl.constexpr, GROUP: tl.constexpr, BLOCK_H: tl.constexpr,
+):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * hidden
     h = tl.arange(0, BLOCK_H)
     live = h < hidden
@@ -14,4 +19,12 @@ def add_norm_kernel(residual_ptr, x_ptr, weight_ptr, y_ptr, hidden, eps, BLOCK_H
     r32 = r.to(tl.float32)
     scale = tl.rsqrt(tl.sum(r32 * r32, 0) / hidden + eps)
     weight = tl.load(weight_ptr + h, mask=live, other=0.0).to(tl.float32)
-    tl.store(y_ptr + row + h, ((r32 * scale).to(y_ptr.dtype.element_ty).to(tl.float32) * weight).to(y_ptr.dtype.element_ty), mask=live)
+    y = ((r32 * scale).to(r.dtype).to(tl.float32) * weight).to(r.dtype)
+    if OUT_FORMAT == "":
+        tl.store(y_ptr + row + h, y, mask=live)
+    else:
+        if plain_ptr is not None:
+            tl.store(plain_ptr + row + h, y, mask=live)
+        token = tl.program_id(0).to(tl.int64) + tl.arange(0, 1)
+        y_row = tl.reshape(y.to(tl.float32), (1, BLOCK_H))
+        store_encoded(y_row, y_ptr + token * outputs, scale_ptr + token * groups, 0, outputs, groups, token >= 0, OUT_FORMAT, GROUP, 1, BLOCK_H)

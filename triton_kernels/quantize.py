@@ -1,0 +1,89 @@
+"""Activations into a number format with scales of their own, where no operation before did it in its epilogue.
+
+Shapes: T tokens, K columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from triton_kernels.formats import FORMATS, Format
+from triton_kernels.launch import launch_kernel
+from triton_kernels.operand import Operand
+from triton_kernels.operation import OpCall, Operation, StepFacts, Work
+from triton_kernels.results import check_result, empty_result, empty_scale, encode_result, result_bytes, unwritten_scale
+
+# Values in one program's tile: 8 or more groups, and 16 bytes or more for each thread.
+_TILE = 1024
+
+
+def reference(x_TK: torch.Tensor, out_format: str, y_scale: torch.Tensor) -> torch.Tensor:
+    """x in `out_format`, its scales written to y_scale. Source of the rules: triton_kernels.operand.encode, global scale 1. NaN has no code in 4 bits."""
+    return encode_result(x_TK, out_format, y_scale)
+
+
+def fake(x_TK: torch.Tensor, out_format: str, y_scale: torch.Tensor) -> torch.Tensor:
+    return empty_result(x_TK, tuple(x_TK.shape), out_format)
+
+
+def launch(x_TK: torch.Tensor, out_format: str, y_scale: torch.Tensor) -> torch.Tensor:
+    from triton_kernels._jit.quantize import quantize_kernel
+
+    tokens, k = x_TK.shape
+    fmt = FORMATS[out_format]
+    assert x_TK.is_contiguous(), x_TK.stride()
+    check_groups(k, fmt)
+    check_result((tokens, k), out_format, y_scale)
+    y = fake(x_TK, out_format, y_scale)
+    columns = max(fmt.group, min(_TILE, 1 << (k - 1).bit_length()))
+    launch_kernel(
+        quantize_kernel, (tokens, -(-k // columns)), x_TK, y, y_scale, k, y.shape[1], y_scale.shape[1],
+        OUT_FORMAT=out_format, GROUP=fmt.group, COLUMNS=columns, EVEN_K=k % columns == 0, num_warps=4,
+    )  # fmt: skip
+    return y
+
+
+def check_groups(k: int, fmt: Format) -> None:
+    """Asserts that rows of K values divide into the groups that share a scale; groups of 128 may be ragged."""
+    assert fmt.group, fmt.name
+    assert fmt.scale == "fp32" or k % fmt.group == 0, (k, fmt.name)
+
+
+def work(call: OpCall, facts: StepFacts) -> Work:
+    """Reads x, writes codes and scales."""
+    tokens, k = call.dims("x_TK")
+    return Work(read_bytes=call.nbytes("x_TK"), written_bytes=result_bytes(call, tokens * k, "x_TK"))
+
+
+def inputs(*, generator: torch.Generator, dtype: torch.dtype, tokens: int, k: int, out_format: str) -> dict[str, Any]:
+    x_TK = (torch.randn(tokens, k, generator=generator) * torch.exp(torch.randn(tokens, k, generator=generator))).to(dtype)
+    return {"x_TK": x_TK, "out_format": out_format, "y_scale": unwritten_scale((tokens, k), out_format)}
+
+
+quantize = Operation(
+    name="quantize",
+    reference=reference,
+    launch=launch,
+    fake=fake,
+    work=work,
+    inputs=inputs,
+    mutates=("y_scale",),
+    cases=(
+        {"tokens": 3, "k": 300, "out_format": "fp8_1x128"},
+        {"tokens": 1, "k": 2048, "out_format": "fp8_1x128"},
+        {"tokens": 5, "k": 96, "out_format": "mxfp8"},
+        {"tokens": 2, "k": 2080, "out_format": "mxfp4"},
+        {"tokens": 7, "k": 48, "out_format": "nvfp4"},
+    ),
+)
+
+
+def quantized(x: Operand, fmt: Format) -> Operand:
+    """x in `fmt`: itself where it is that already."""
+    if x.format is fmt:
+        return x
+    assert x.format.plain, (x.format.name, fmt.name)
+    y_scale = empty_scale(x.values, tuple(x.values.shape), fmt.name)
+    return Operand(format=fmt, values=quantize(x.values, fmt.name, y_scale), scale=y_scale)
