@@ -58,8 +58,9 @@ def launch(
     y_TH = empty_result(residual_TH, (tokens, hidden), out_format)
     block = max(group, 1 << (hidden - 1).bit_length())  # one program holds a whole row: 2 passes over registers, 1 over memory
     num_warps = 4 if block <= 4096 else 8
+    groups = 1 if y_scale is None else y_scale.shape[1]
     launch_kernel(
-        add_norm_kernel, (tokens,), residual_TH, x_TH, weight_H, y_TH, y_scale, plain_TH, hidden, y_TH.shape[1], 1 if y_scale is None else y_scale.shape[1], eps,
+        add_norm_kernel, (tokens,), residual_TH, x_TH, weight_H, y_TH, y_scale, plain_TH, hidden, y_TH.shape[1], groups, eps,
         OUT_FORMAT=out_format, GROUP=group, BLOCK_H=block, num_warps=num_warps,
     )  # fmt: skip
     return y_TH

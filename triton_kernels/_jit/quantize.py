@@ -9,8 +9,11 @@ def store_encoded(
     y, values_row, scale_row, first, outputs, groups, live,
     OUT_FORMAT: tl.constexpr, GROUP: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Encodes fp32 y [ROWS, COLUMNS] and stores codes and scales. values_row, scale_row: pointers to column 0 of each row [ROWS]; first: the tile's first column;
-    outputs: columns of the values' tensor (bytes of 4-bit codes); live: the rows that are stored."""
+    """Encodes fp32 y [ROWS, COLUMNS] and stores codes and scales.
+
+    values_row, scale_row: pointers to column 0 of each row [ROWS]; first: the tile's first column; outputs: columns of the values' tensor (bytes of 4-bit
+    codes); live: the rows that are stored.
+    """
     PER_BYTE: tl.constexpr = 2 if OUT_FORMAT == "mxfp4" or OUT_FORMAT == "nvfp4" else 1
     codes, scale = encoded(y, OUT_FORMAT, ROWS, COLUMNS)
     c = first // PER_BYTE + tl.arange(0, COLUMNS // PER_BYTE)
