@@ -327,7 +327,7 @@ grouped_matmul = Operation(
             "rows_per_expert": (40, 0, 5), "dead": 3, "n": 64, "k": 272, "top_k": 4, "gather": True, "activation": "swiglu", "x_format": "nvfp4",
             "w_format": "nvfp4", "out_format": "nvfp4",
         },
-    ),  # fmt: skip
+    ),
 )
 
 

@@ -214,7 +214,8 @@ def _reduce(
     splits, tokens, n = partial_STN.shape
     block = max(out_group, min(1024, 1 << max(outputs - 1, 1).bit_length()))
     launch_kernel(
-        reduce_kernel, (tokens, -(-outputs // block)), partial_STN, bias_N, y, y_scale, tokens, n, splits, y.shape[1], 1 if y_scale is None else y_scale.shape[1],
+        reduce_kernel, (tokens, -(-outputs // block)), partial_STN, bias_N, y, y_scale, tokens, n, splits, y.shape[1],
+        1 if y_scale is None else y_scale.shape[1],
         OUT_FORMAT=out_format, OUT_GROUP=out_group, ACTIVATION=activation, BLOCK_N=block, num_warps=4,
     )  # fmt: skip
 

@@ -19,8 +19,8 @@ class Product:
     layout: str = "neighbours"
 
 
-# What the interpreter cannot run, so that only a GPU can prove it: the tests compile it and look for its instructions. The figures come from the same kernel with
-# a plain equivalent in that place. docs/evidence/ says on which GPUs it has run against the references.
+# What the interpreter cannot run, so that only a GPU can prove it: the tests compile it and look for its instructions. The figures come from the same kernel
+# with a plain equivalent in that place. docs/evidence/ says on which GPUs it has run against the references.
 COMPILE_ONLY = {
     "native": "tl.dot_scaled, tcgen05 and mma.sync with block scales: interpreted as codes decoded to fp32 and a plain dot",
     "promoted": "max_num_imprecise_acc, the fp32 sum of every 128 products: interpreted in fp32 throughout",

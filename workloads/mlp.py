@@ -12,8 +12,8 @@ from triton_kernels.combine import combine
 from triton_kernels.dispatch import dispatch
 from triton_kernels.ep_combine import ep_combine
 from triton_kernels.ep_dispatch import ep_dispatch
-from triton_kernels.gather_rows import gather_rows
 from triton_kernels.formats import Format
+from triton_kernels.gather_rows import gather_rows
 from triton_kernels.grouped_matmul import multiply_grouped
 from triton_kernels.matmul import matmul
 from triton_kernels.operand import Operand, plain

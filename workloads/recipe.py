@@ -79,9 +79,7 @@ def _plain(name: str) -> Recipe:
     return Recipe(name=name, plain=FORMATS[name], weight=FORMATS[name], takes=(FORMATS[name],), wire=name)
 
 
-def _quantised(
-    name: str, weight: str, takes: str, *, parts: tuple[str, ...], wire: str = "bf16", latent_attention: bool = True
-) -> Recipe:
+def _quantised(name: str, weight: str, takes: str, *, parts: tuple[str, ...], wire: str = "bf16", latent_attention: bool = True) -> Recipe:
     bf16 = FORMATS["bf16"]
     return Recipe(
         name=name, plain=bf16, weight=FORMATS[weight], takes=(FORMATS[takes], bf16), parts=parts, latent_attention=latent_attention, wire=wire

@@ -1,4 +1,4 @@
-"""Published quantised checkpoints as operands: the file's very codes and scales where the recipe wants their format. Bad ones are refused by the tensor's name."""
+"""Published quantised checkpoints as operands: the file's very codes and scales where the recipe wants their format. Bad ones are refused by name."""
 
 import math
 from pathlib import Path
@@ -25,10 +25,13 @@ ATTENTION, MLP, EXPERTS = "model.layers.0.self_attn.", "model.layers.0.mlp.", "m
 EVENS_FIRST = [*range(0, 64, 2), *range(1, 64, 2)]
 
 
-def open_(folder: Path, tensors: Tensors, wanted: str, *, model_type: str = "qwen3_moe", attention: Gqa | Mla = GQA, layout: str = "neighbours") -> CheckpointWeights:
+def open_(
+    folder: Path, tensors: Tensors, wanted: str, *, model_type: str = "qwen3_moe", attention: Gqa | Mla = GQA, layout: str = "neighbours"
+) -> CheckpointWeights:  # fmt: skip
     save_file(tensors, folder / "model.safetensors")
     spec = ModelSpec(
-        name="tiny", model_type=model_type, layers=1, hidden=64, vocab=6, attention=attention, moe=Moe(layers=frozenset({0}), experts=2, top_k=1, intermediate=32),
+        name="tiny", model_type=model_type, layers=1, hidden=64, vocab=6, attention=attention,
+        moe=Moe(layers=frozenset({0}), experts=2, top_k=1, intermediate=32),
         dense_intermediate=48, mtp_modules=0, tied_embeddings=False, rope=Rope(theta=1e4, dim=attention.rotary_dim), rms_norm_eps=1e-6, max_positions=64,
         quantization=None, folder=None,
     )  # fmt: skip
@@ -90,7 +93,7 @@ def test_deepseeks_blocks_of_fp8_stay_as_they_are(tmp_path: Path) -> None:
 
 
 def test_a_rank_whose_part_cuts_blocks_has_them_encoded_again_and_says_so(tmp_path: Path) -> None:
-    """Half of 320 columns is a block and a quarter: the second rank's begins inside one. A first rank's last block is cut short, but has columns of one alone."""
+    """Half of 320 columns is a block and a quarter: the second rank's begins inside one. A first rank's last block is cut short, but is of one alone."""
     tensors = fp8(f"{ATTENTION}o_proj.weight", 64, 320)
     weights = open_(tmp_path, tensors, "fp8_128x128")
     whole = decode(weights.matrix("layers.0.o", 64, 320, std=1.0).weight)
@@ -255,7 +258,7 @@ def test_scales_of_an_fp8_cache(tmp_path: Path) -> None:
     assert open_(tmp_path, {"a": torch.zeros(1)}, "bf16").cache_scale("layers.0.k_scale").tolist() == [1.0]
 
 
-O, NAN_SCALES = f"{ATTENTION}o_proj.weight", torch.full((64, 6), math.nan).to(torch.float8_e4m3fn)
+O_PROJ, NAN_SCALES = f"{ATTENTION}o_proj.weight", torch.full((64, 6), math.nan).to(torch.float8_e4m3fn)
 Changes = dict[str, torch.Tensor | None]
 
 
@@ -301,7 +304,7 @@ def test_bad_mxfp8_is_refused(tmp_path: Path, changes: Changes, problem: str) ->
 
 
 def refused(folder: Path, tensors: Tensors, changes: Changes, problem: str, wanted: str) -> None:
-    changed = {**tensors, **{O + suffix: values for suffix, values in changes.items()}}
+    changed = {**tensors, **{O_PROJ + suffix: values for suffix, values in changes.items()}}
     weights = open_(folder, {name: values for name, values in changed.items() if values is not None}, wanted)
     with pytest.raises(TokenmillError, match=problem) as caught:
         weights.matrix("layers.0.o", 64, 96, std=1.0)
