@@ -13,6 +13,7 @@ from triton_kernels.formats import FORMATS, Format
 from triton_kernels.launch import launch_kernel
 from triton_kernels.operand import Operand
 from triton_kernels.operation import OpCall, Operation, StepFacts, Work, wide
+from triton_kernels.quantize import check_groups
 from triton_kernels.results import check_result, empty_result, empty_scale, encode_result, result_bytes, unwritten_scale
 
 
@@ -53,15 +54,17 @@ def launch(
     assert x_TH is None or (x_TH.shape == residual_TH.shape and x_TH.is_contiguous()), (x_TH.shape, residual_TH.shape)
     check_result((tokens, hidden), out_format, y_scale)
     assert plain_TH is None or (out_format and plain_TH.shape == residual_TH.shape and plain_TH.is_contiguous()), (out_format, plain_TH.shape)
-    group = FORMATS[out_format].group if out_format else 1
-    assert not out_format or group == 128 or hidden % group == 0, (hidden, out_format)
+    assert plain_TH is None or plain_TH.dtype == residual_TH.dtype, (plain_TH.dtype, residual_TH.dtype)
+    group, groups = 1, 1
+    if y_scale is not None:
+        check_groups(hidden, FORMATS[out_format])
+        group, groups = FORMATS[out_format].group, y_scale.shape[1]
     y_TH = empty_result(residual_TH, (tokens, hidden), out_format)
     block = max(group, 1 << (hidden - 1).bit_length())  # one program holds a whole row: 2 passes over registers, 1 over memory
     num_warps = 4 if block <= 4096 else 8
-    groups = 1 if y_scale is None else y_scale.shape[1]
     launch_kernel(
         add_norm_kernel, (tokens,), residual_TH, x_TH, weight_H, y_TH, y_scale, plain_TH, hidden, y_TH.shape[1], groups, eps,
-        OUT_FORMAT=out_format, GROUP=group, BLOCK_H=block, num_warps=num_warps,
+        OUT_FORMAT=out_format, GROUP=group or block, BLOCK_H=block, num_warps=num_warps,
     )  # fmt: skip
     return y_TH
 
@@ -103,6 +106,8 @@ add_norm = Operation(
         {"tokens": 3, "hidden": 300, "out_format": "fp8_1x128", "keep": True},
         {"tokens": 2, "hidden": 96, "out_format": "mxfp8", "add": False},
         {"tokens": 2, "hidden": 2880, "out_format": "nvfp4", "keep": True},
+        {"tokens": 2, "hidden": 131, "out_format": "fp8_row"},
+        {"tokens": 1, "hidden": 64, "out_format": "mxfp4"},
     ),
 )
 

@@ -15,8 +15,10 @@ from triton_kernels.operand import Operand
 from triton_kernels.operation import OpCall, Operation, StepFacts, Work
 from triton_kernels.results import check_result, empty_result, empty_scale, encode_result, result_bytes, unwritten_scale
 
-# Values in one program's tile: 8 or more groups, and 16 bytes or more for each thread.
+# Values in one program's tile of 128 threads: 16 bytes of bf16 for each.
 _TILE = 1024
+# Twice that where there are tiles enough to fill every GPU of the catalogue twice. Not for 4-bit codes: those of two loads would pass through shared memory.
+_LARGE_TILE, _MANY = 2048, 1 << 20
 
 
 def reference(x_TK: torch.Tensor, out_format: str, y_scale: torch.Tensor) -> torch.Tensor:
@@ -37,17 +39,28 @@ def launch(x_TK: torch.Tensor, out_format: str, y_scale: torch.Tensor) -> torch.
     check_groups(k, fmt)
     check_result((tokens, k), out_format, y_scale)
     y = fake(x_TK, out_format, y_scale)
-    columns = max(fmt.group, min(_TILE, 1 << (k - 1).bit_length()))
+    rows, outputs, groups = tokens, y.shape[1], y_scale.shape[1]
+    if fmt.group and k % fmt.group == 0:  # groups of all rows follow each other: one long row, whose tiles are full whatever K is
+        rows, k, outputs, groups = 1, tokens * k, tokens * outputs, tokens * groups
+    most = _LARGE_TILE if x_TK.numel() >= _MANY and fmt.per_byte == 1 else _TILE
+    columns = max(fmt.group, min(most, power_of_two(k))) if fmt.group else power_of_two(k)  # a scale of a whole row: the row in one program
+    tiles = -(-k // columns)
     launch_kernel(
-        quantize_kernel, (tokens, -(-k // columns)), x_TK, y, y_scale, k, y.shape[1], y_scale.shape[1],
-        OUT_FORMAT=out_format, GROUP=fmt.group, COLUMNS=columns, EVEN_K=k % columns == 0, num_warps=4,
+        quantize_kernel, (rows * tiles,), x_TK, y, y_scale, k, outputs, groups, tiles,
+        OUT_FORMAT=out_format, GROUP=fmt.group or columns, COLUMNS=columns, EVEN_K=k % columns == 0, num_warps=min(16, max(4, columns // 1024)),
     )  # fmt: skip
     return y
 
 
+def power_of_two(size: int) -> int:
+    """The least that is no smaller; 1 for 0."""
+    return 1 << max(size - 1, 0).bit_length()
+
+
 def check_groups(k: int, fmt: Format) -> None:
-    """Asserts that rows of K values divide into the groups that share a scale; groups of 128 may be ragged."""
-    assert fmt.group, fmt.name
+    """Asserts that rows of K values divide into the groups that share a scale. With scales in fp32, a row's last group may be shorter."""
+    assert fmt.block is not None, fmt.name
+    assert fmt.block[0] == 1, fmt.name
     assert fmt.scale == "fp32" or k % fmt.group == 0, (k, fmt.name)
 
 
@@ -76,6 +89,7 @@ quantize = Operation(
         {"tokens": 5, "k": 96, "out_format": "mxfp8"},
         {"tokens": 2, "k": 2080, "out_format": "mxfp4"},
         {"tokens": 7, "k": 48, "out_format": "nvfp4"},
+        {"tokens": 3, "k": 131, "out_format": "fp8_row"},
     ),
 )
 

@@ -24,12 +24,13 @@ def store_encoded(
 
 @triton.jit
 def quantize_kernel(
-    x_ptr, y_ptr, scale_ptr, k, outputs, groups,
+    x_ptr, y_ptr, scale_ptr, k, outputs, groups, tiles,
     OUT_FORMAT: tl.constexpr, GROUP: tl.constexpr, COLUMNS: tl.constexpr, EVEN_K: tl.constexpr,
 ):  # fmt: skip
-    """COLUMNS values of one row: whole groups of GROUP."""
-    row = tl.program_id(0).to(tl.int64) + tl.arange(0, 1)
-    first = tl.program_id(1) * COLUMNS
+    """COLUMNS values of one row, whole groups of GROUP. A row has `tiles` of them."""
+    program = tl.program_id(0)
+    row = (program // tiles).to(tl.int64) + tl.arange(0, 1)
+    first = (program % tiles).to(tl.int64) * COLUMNS
     c = first + tl.arange(0, COLUMNS)[None, :]
     x = tl.load(x_ptr + row[:, None] * k + c, mask=None if EVEN_K else c < k, other=None if EVEN_K else 0.0).to(tl.float32)
     store_encoded(x, y_ptr + row * outputs, scale_ptr + row * groups, first, outputs, groups, row >= 0, OUT_FORMAT, GROUP, 1, COLUMNS)
