@@ -85,6 +85,9 @@ def encode(x: torch.Tensor, fmt: Format, *, scale_whole: bool = True, layout: st
 
     fp32 scales: amax / largest. e8m0: the next power of two up. e4m3 (nvfp4): amax / 6 over the global scale, which is amax / (448 x 6) of the whole matrix
     with `scale_whole`, as weights have it, else 1 (None), as activations are encoded as they come. A block of zeros has scale 1, or the least e8m0 or e4m3.
+
+    NaN counts for no scale; its code is NaN in 8 bits and a zero in 4. Infinities saturate under an e8m0 or e4m3 scale and make NaN of their block under an
+    infinite fp32 one.
     """
     if fmt.plain:
         return Operand(format=fmt, values=x.to(fmt.dtype))
@@ -135,12 +138,12 @@ def operand_of(
 
 
 def _block_amax(x: torch.Tensor, fmt: Format) -> torch.Tensor:
-    """Largest magnitude of each block; blocks at the edge are smaller."""
+    """Largest magnitude of each block, NaN left out; blocks at the edge are smaller."""
     assert fmt.block is not None, fmt.name
     rows, columns = fmt.block
     *rest, n, k = x.shape
     rows, columns = rows or max(n, 1), columns or max(k, 1)
-    magnitude = torch.nn.functional.pad(x.abs(), (0, -k % columns, 0, -n % rows))
+    magnitude = torch.nn.functional.pad(x.abs().nan_to_num(0.0, torch.inf), (0, -k % columns, 0, -n % rows))
     return magnitude.view(*rest, magnitude.shape[-2] // rows, rows, magnitude.shape[-1] // columns, columns).amax((-3, -1))
 
 

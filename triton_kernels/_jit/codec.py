@@ -11,15 +11,19 @@ E2M1_LARGEST = tl.constexpr(6.0)
 
 @triton.jit
 def e4m3_codes(x):
-    """fp32 of any size to e4m3, nearest, ties to even, saturating."""
-    x = tl.minimum(tl.maximum(x, -E4M3_LARGEST), E4M3_LARGEST)
+    """fp32 of any size to e4m3, nearest, ties to even, saturating; NaN stays NaN."""
+    x = tl.maximum(x, -E4M3_LARGEST, propagate_nan=tl.PropagateNan.ALL)
+    x = tl.minimum(x, E4M3_LARGEST, propagate_nan=tl.PropagateNan.ALL)
     if INTERPRETED:  # its cast is wrong where rounding carries into the exponent, and right on values that need no rounding
         exponent = (x.to(tl.int32, bitcast=True) >> 23) & 255
         # 1.5 x 2^23 units of the last place: adding and taking away rounds to that place. The last place is 2^-9 below 2^-6, else 2^-3 of the exponent.
         big = ((tl.maximum(exponent, 121) + 20) << 23 | 1 << 22).to(tl.float32, bitcast=True)
         sign = x.to(tl.int32, bitcast=True) & -0x80000000  # -0 stays so
-        x = (((x + big) - big).to(tl.int32, bitcast=True) | sign).to(tl.float32, bitcast=True)
-    return x.to(tl.float8e4nv)
+        rounded = (((x + big) - big).to(tl.int32, bitcast=True) | sign).to(tl.float32, bitcast=True)
+        code = tl.where(x == x, rounded.to(tl.float8e4nv).to(tl.uint8, bitcast=True), 127)
+        return code.to(tl.uint8).to(tl.float8e4nv, bitcast=True)
+    else:
+        return x.to(tl.float8e4nv)
 
 
 @triton.jit
@@ -71,12 +75,13 @@ def packed(codes, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
 def encoded(y, FORMAT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """(values, scales) of fp32 y [ROWS, COLUMNS] in an activation format, each group of a row with its own scale: [ROWS, COLUMNS / GROUP].
 
-    FORMAT: "fp8_row" (COLUMNS is the whole row), "fp8_1x128", "mxfp8", "mxfp4", "nvfp4". Columns that are not there should hold 0.
+    FORMAT: "fp8_row" (COLUMNS is the whole row), "fp8_1x128", "mxfp8", "mxfp4", "nvfp4". Columns that are not there should hold 0. NaN: see operand.encode.
     """
     GROUP: tl.constexpr = COLUMNS if FORMAT == "fp8_row" else 128 if FORMAT == "fp8_1x128" else 16 if FORMAT == "nvfp4" else 32
     LARGEST: tl.constexpr = E2M1_LARGEST if FORMAT == "mxfp4" or FORMAT == "nvfp4" else E4M3_LARGEST
     groups = tl.reshape(y, (ROWS, COLUMNS // GROUP, GROUP))
-    wanted = tl.div_rn(tl.max(tl.abs(groups), 2), LARGEST)
+    wanted = tl.div_rn(tl.max(tl.abs(groups), 2), LARGEST)  # of NaN and numbers the largest number
+    wanted = tl.where(wanted > 0, wanted, 0.0)
     if FORMAT == "fp8_row" or FORMAT == "fp8_1x128":
         scale = tl.where(wanted > 0, wanted, 1.0)
         value = scale
