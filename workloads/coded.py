@@ -34,12 +34,12 @@ class Coded:
 
     def columns(self, ranges: Ranges) -> Coded:
         """The columns of these ranges, one behind the other. Groups that are cut through have no scale of their own any more: the values lose their codes."""
-        group, k = self.format.group, self.values.shape[-1] * self.format.per_byte
         if self.scale is None:
             return replace(self, values=_joined([self.values[:, first:last] for first, last in ranges], 1))
-        if any(first % group for first, _ in ranges) or any(last % group and last != k for _, last in ranges) or any(last % group for _, last in ranges[:-1]):
+        group, per = self.format.group, self.format.per_byte
+        ragged = self.format.scale == "fp32"  # blocks of 128 may be narrow at the end, groups of the others not
+        if any(first % group for first, _ in ranges) or any(last % group for _, last in (ranges[:-1] if ragged else ranges)):
             return self.plain("a rank's columns cut through its blocks").columns(ranges)
-        per = self.format.per_byte
         values = _joined([self.values[:, first // per : last // per] for first, last in ranges], 1)
         return replace(self, values=values, scale=_joined([self.scale[:, first // group : -(-last // group)] for first, last in ranges], 1))
 
