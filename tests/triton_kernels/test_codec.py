@@ -63,6 +63,7 @@ def test_e4m3() -> None:
     x = trying(codes[codes.isfinite()].unique())
     got, want = run("e4m3_codes", x, torch.float8_e4m3fn), encode_element(x, ELEMENTS["e4m3"])
     assert torch.equal(got.view(torch.uint8), want.view(torch.uint8))
+    assert run("e4m3_codes", torch.tensor([math.nan, -math.nan]), torch.float8_e4m3fn).float().isnan().all()
 
 
 def test_e2m1() -> None:
@@ -91,14 +92,16 @@ def test_scales_of_every_type() -> None:
     assert run("fp32", torch.tensor([0.1, 3e-39]), torch.float32).tolist() == torch.tensor([0.1, 3e-39]).tolist()
 
 
+@pytest.mark.filterwarnings("ignore:All-NaN slice encountered")
 @pytest.mark.parametrize("spread", [1e-3, 1.0, 100.0])
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_blocks(name: str, spread: float) -> None:
-    """Heavy tails, so that a block's largest value stands far from the rest; a row of zeros and one beside nothing."""
+    """Heavy tails, so that a block's largest value stands far from the rest; a row of zeros, half a row of them, a row of tiny values, NaN among numbers."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(16, 256, generator=generator) * spread * torch.exp(torch.randn(16, 256, generator=generator))
     x[3], x[5, 128:] = 0, 0
     x[6] *= 1e-30
+    x[7, 9], x[8] = math.nan, math.nan
     fmt = FORMATS[name]
     want, got = encode(x, fmt, scale_whole=False), empty_operand(tuple(x.shape), fmt, torch.device("cpu"))
     assert want.scale is not None

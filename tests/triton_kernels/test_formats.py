@@ -229,6 +229,19 @@ def scales_of_zeros(operand: Operand) -> float:
     return (decode_e8m0(first) if operand.format.scale == "e8m0" else first.float()).item()
 
 
+@pytest.mark.parametrize("fmt", SCALED, ids=lambda f: f.name)
+def test_nan_counts_for_no_scale(fmt: Format) -> None:
+    """It stays NaN in 8 bits and is a zero in 4, and takes nothing from its block."""
+    x = torch.randn(3, 256)
+    x[1, 7] = 0
+    want = decode(encode(x, fmt))
+    x[1, 7] = math.nan
+    got = decode(encode(x, fmt))
+    if fmt.per_byte == 1:
+        want[1, 7] = math.nan
+    torch.testing.assert_close(got, want, rtol=0, atol=0, equal_nan=True)
+
+
 def test_a_block_at_the_edge_has_a_scale_of_its_own() -> None:
     """130 x 260 in blocks of 128: 2 x 3 of them, filled with 448 times 1 .. 6."""
     x = torch.empty(130, 260)

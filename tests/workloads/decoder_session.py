@@ -20,10 +20,10 @@ CONTEXT = 128
 DEPLOYMENT = Deployment(precision="fp32")
 
 
-def load(folder: Path, *, mtp: bool = False) -> tuple[ModelSpec, Decoder]:
+def load(folder: Path, *, mtp: bool = False, deployment: Deployment = DEPLOYMENT) -> tuple[ModelSpec, Decoder]:
     spec = read_model(str(folder))
     assert spec.weights == "files"
-    return spec, build_decoder(spec, DEPLOYMENT, CPU, seed=0, positions=512, mtp=mtp)
+    return spec, build_decoder(spec, deployment, CPU, seed=0, positions=512, mtp=mtp)
 
 
 def error(got: torch.Tensor, want: torch.Tensor) -> float:
@@ -35,11 +35,11 @@ def error(got: torch.Tensor, want: torch.Tensor) -> float:
 class Session:
     """A few sequences with their own cache pages."""
 
-    def __init__(self, spec: ModelSpec, decoder: Decoder, sequences: int) -> None:
+    def __init__(self, spec: ModelSpec, decoder: Decoder, sequences: int, deployment: Deployment = DEPLOYMENT) -> None:
         self.mtp = decoder.mtp is not None
         self.spec, self.decoder = spec, decoder
         self.shape = StepShape(phase="prefill", batch=sequences, context=CONTEXT, mtp=self.mtp)
-        self.cache = make_cache(spec, DEPLOYMENT, self.shape, CPU)
+        self.cache = make_cache(spec, deployment, self.shape, CPU)
         for pages in self.cache.tensors:
             pages.fill_(float("nan"))  # nothing may read a slot that no token wrote
         pages_each = CONTEXT // PAGE_SLOTS

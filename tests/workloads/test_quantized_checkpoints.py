@@ -1,6 +1,7 @@
 """Models from quantized checkpoints, as published, against Hugging Face's from the same values decoded."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.workloads.decoder_session import Session, error, load
+from workloads.deployment import Deployment
 
 TOLERANCE = 1e-4  # of the logits' standard deviation
 Tensors = dict[str, torch.Tensor]
@@ -52,6 +54,22 @@ def mxfp4(tensors: Tensors) -> tuple[Tensors, Tensors]:
     return stored, decoded
 
 
+def nvfp4(tensors: Tensors) -> tuple[Tensors, Tensors]:
+    """(stored, decoded): every projection in ModelOpt's NVFP4, from random codes; what is stacked has one global scale."""
+    stored, decoded = dict(tensors), dict(tensors)
+    for name, values in tensors.items():
+        if name.endswith("proj.weight"):
+            rows, columns = values.shape
+            codes = torch.randint(0, 16, (rows, columns), dtype=torch.uint8)
+            scale = (torch.rand(rows, columns // 16) * 200 + 50).to(torch.float8_e4m3fn)
+            whole = torch.tensor(columns**-0.5 / 400)  # a random code is 2.9 in the mean of squares, a scale 161
+            stored[name] = codes[:, 0::2] | codes[:, 1::2] << 4
+            stored |= {f"{name}_scale": scale, f"{name}_scale_2": whole, name.replace("weight", "input_scale"): torch.tensor(1.0)}
+            decoded[name] = torch.tensor(E2M1)[codes.int()] * scale.float().repeat_interleave(16, 1) * whole
+    return stored, decoded
+
+
+E2M1 = [sign * size for sign in (1, -1) for size in (0, 0.5, 1, 1.5, 2, 3, 4, 6)]
 SHARED = dict(num_hidden_layers=2, vocab_size=131, max_position_embeddings=512, rope_parameters={"rope_type": "default", "rope_theta": 10_000.0})
 # Widths that 128 does not divide, some below and some above it.
 DEEPSEEK = dict(
@@ -65,7 +83,13 @@ GPT_OSS = dict(
     sliding_window=11,
 )  # fmt: skip
 MXFP4 = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]}
-CASES = {"deepseek-fp8": ("DeepseekV3", DEEPSEEK, FP8, fp8), "gpt-oss-mxfp4": ("GptOss", GPT_OSS, MXFP4, mxfp4)}
+QWEN3 = dict(SHARED, hidden_size=64, num_attention_heads=4, num_key_value_heads=2, head_dim=16, intermediate_size=96, tie_word_embeddings=False)
+NVFP4 = {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head"]}
+CASES = {
+    "deepseek-fp8": ("DeepseekV3", DEEPSEEK, FP8, fp8),
+    "gpt-oss-mxfp4": ("GptOss", GPT_OSS, MXFP4, mxfp4),
+    "qwen3-nvfp4": ("Qwen3", QWEN3, NVFP4, nvfp4),
+}
 
 
 @pytest.mark.parametrize("family, sizes, quantization, quantize", CASES.values(), ids=CASES)
@@ -94,3 +118,12 @@ def test_a_quantized_checkpoint_gives_the_logits_of_its_values(
         want = reference(torch.tensor([tokens])).logits[0]
     assert spec.quantization is not None
     assert error(Session(spec, decoder, 1).step([tokens]), want) <= TOLERANCE
+
+    # In the recipe it is published for, what each product multiplies is quantised: two layers of four products one after another.
+    assert spec.quantization.recipe is not None
+    deployment = Deployment(precision=spec.quantization.recipe)
+    spec, decoder = load(folder, deployment=deployment)
+    got = Session(spec, decoder, 1, deployment).step([tokens]).float()
+    rms = ((got - want).square().mean().sqrt() / want.std()).item()
+    each = deployment.recipe.use(None).takes.normal_error
+    assert each < rms < math.sqrt(8) * each
