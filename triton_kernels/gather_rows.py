@@ -25,8 +25,13 @@ def gathered(x: torch.Tensor, group: str, group_size: int) -> torch.Tensor:
     if ranks is None:
         y.view(group_size, *x.shape).copy_(x)
     else:
-        torch.distributed.all_gather_into_tensor(y, x.contiguous(), group=ranks)
+        torch.distributed.all_gather_into_tensor(sendable(y), sendable(x.contiguous()), group=ranks)
     return y
+
+
+def sendable(x: torch.Tensor) -> torch.Tensor:
+    """The same bytes in a type that NCCL and gloo know: 8-bit floats as integers."""
+    return x.view(torch.uint8) if x.is_floating_point() and x.dtype.itemsize == 1 else x
 
 
 def fake(x_TH: torch.Tensor, group: str, group_size: int) -> torch.Tensor:
