@@ -13,6 +13,7 @@ import typer
 from profiler.commands.cost import cost
 from profiler.commands.doctor import doctor
 from profiler.commands.floor import floor
+from profiler.commands.kernels import kernels
 from profiler.commands.list import list_command
 from profiler.commands.report import report
 from profiler.commands.run import run
@@ -25,6 +26,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     ("Measure", "floor", floor),
     ("Understand", "report", report),
     ("Understand", "list", list_command),
+    ("Understand", "kernels", kernels),
     ("Decide", "cost", cost),
 )
 
