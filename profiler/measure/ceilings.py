@@ -1,8 +1,9 @@
 """What this machine's memory and tensor cores reach in simple, large operations: the rates that floors use.
 
 Read: `torch.sum` over a buffer far larger than the caches. Copy: `copy_` between two such buffers; bytes read plus bytes written. Matmul: square
-`torch.mm` of random data in one format per tensor-core lane, because zeros draw less power and so run faster than any real input. Each is repeated
-for a fixed time and its median kept. These are rates of PyTorch's kernels, lower bounds of what the hardware can do.
+`torch.mm` of random data in one format per tensor-core lane, because zeros draw less power and so run faster than any real input; on a GPU also
+`torch._scaled_mm` (cuBLASLt) of e4m3 and of nvfp4. Each is repeated for a fixed time and its median kept. These are rates of PyTorch's kernels, lower
+bounds of what the hardware can do.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from profiler.measure.statistics import median
 from profiler.measure.timing import recorded_event, seconds_between
 from triton_kernels.formats import FORMATS, Format
+from triton_kernels.operand import encode
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +36,9 @@ SIZES = {
     "cuda": CeilingSizes(buffer_bytes=2 << 30, matmul_size=8192, seconds_each=0.7),
     "cpu": CeilingSizes(buffer_bytes=256 << 20, matmul_size=512, seconds_each=0.15),
 }
+
+# The formats of two scaled operands that stand for a lane: one scale for the tensor; blocks of 16, which compute capability 10.0 and up multiply.
+SCALED = ("fp8", "nvfp4")
 
 
 def measure_ceilings(device: torch.device, sizes: CeilingSizes | None = None) -> dict[str, Any]:
@@ -52,6 +57,9 @@ def measure_ceilings(device: torch.device, sizes: CeilingSizes | None = None) ->
         if fmt.plain and fmt.lane not in lanes and (rate := _matmul_rate(device, fmt, sizes)) is not None:
             lanes[fmt.lane] = rate
     if device.type == "cuda":
+        for fmt in (FORMATS[name] for name in SCALED):
+            if (rate := scaled_rate(device, fmt, sizes)) is not None:
+                lanes[fmt.lane] = rate
         torch.cuda.empty_cache()
     return {"bandwidth_bytes_per_s": read, "copy_bytes_per_s": copied, "flops_per_s": lanes}
 
@@ -72,6 +80,39 @@ def _matmul_rate(device: torch.device, fmt: Format, sizes: CeilingSizes) -> floa
         return 2 * n**3 / _median_s(device, lambda: torch.mm(a, b, out=out), sizes.seconds_each)
     except NotImplementedError:  # this build of PyTorch has no such matmul
         return None
+
+
+def scaled_rate(device: torch.device, fmt: Format, sizes: CeilingSizes) -> float | None:
+    """FLOP/s of two operands with scales, or None where this build or this GPU has no such product."""
+    n = sizes.matmul_size
+    try:
+        return 2 * n**3 / _median_s(device, scaled_product(device, fmt, n), sizes.seconds_each)
+    except torch.OutOfMemoryError:
+        raise
+    except (NotImplementedError, RuntimeError, ValueError):  # each for unsupported types, sizes or devices, by version
+        return None
+
+
+def scaled_product(device: torch.device, fmt: Format, n: int) -> Callable[[], torch.Tensor]:
+    """A product of two random n x n matrices in `fmt`, rows of the one by rows of the other, accumulated in fp32 and written in bf16.
+
+    Block scales are not brought into the order that tensor cores read them in: they meet other values than their own, at the same rate.
+    """
+    values, scales = [], []
+    for _ in range(2):
+        operand = encode(torch.randn(n, n, device=device), fmt, scale_whole=False)
+        assert operand.scale is not None, fmt.name
+        values.append(operand.values if fmt.per_byte == 1 else operand.values.view(_e2m1_pairs()))
+        scales.append(operand.scale)
+    a, b = values[0], values[1].t()  # the second operand is wanted column by column
+    return lambda: torch._scaled_mm(a, b, scale_a=scales[0], scale_b=scales[1], out_dtype=torch.bfloat16, use_fast_accum=False)
+
+
+def _e2m1_pairs() -> torch.dtype:
+    dtype = getattr(torch, "float4_e2m1fn_x2", None)
+    if not isinstance(dtype, torch.dtype):
+        raise NotImplementedError("this build of PyTorch has no e2m1")
+    return dtype
 
 
 def _median_s(device: torch.device, run: Callable[[], object], seconds: float) -> float:
