@@ -5,9 +5,11 @@ A result [T, .., N] is encoded as the matrix that the next product reads: T rows
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
-from triton_kernels.formats import FORMATS
+from triton_kernels.formats import FORMATS, Format
 from triton_kernels.operand import Operand, decode, encode, scale_dims, scale_dtype
 from triton_kernels.operation import OpCall
 
@@ -79,3 +81,11 @@ def _matrix(dims: tuple[int, ...]) -> tuple[int, int]:
     for size in dims[1:]:
         columns *= size
     return dims[0], columns
+
+
+def in_format(run: Callable[[torch.Tensor | None, str], torch.Tensor], like: torch.Tensor, dims: tuple[int, ...], out: Format) -> Operand:
+    """What `run(y_scale, out_format)`, an operation with a result of `dims`, gives in the format `out`: the matrix that the next product reads."""
+    name = "" if out.plain else out.name
+    y_scale = empty_scale(like, dims, name)
+    tokens, columns = _matrix(dims)
+    return Operand(format=out, values=run(y_scale, name).view(tokens, columns // out.per_byte), scale=y_scale)

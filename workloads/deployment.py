@@ -10,6 +10,7 @@ from workloads.model_spec import Gqa, ModelSpec
 from workloads.recipe import Recipe, recipe_named
 
 MOST_GPUS = 4096
+FP8_CACHE = "fp8"  # e4m3 with one scale per layer and tensor, as vLLM and TensorRT-LLM keep it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +23,7 @@ class Deployment:
     """
 
     precision: str = "bf16"  # a recipe: see workloads.recipe
-    kv_cache: str | None = None  # None: as the activations
+    kv_cache: str | None = None  # None: as the activations; or "fp8"
     tp: int = 1
     ep: int = 1
     dp: int = 1
@@ -30,8 +31,8 @@ class Deployment:
 
     def __post_init__(self) -> None:
         plain = recipe_named(self.precision).plain.name
-        if self.kv_format.name != plain:
-            raise TokenmillError(f"--kv-cache {self.kv_cache} with --precision {self.precision}: the cache must have the activations' format, {plain}, for now")
+        if self.kv_format.name not in (plain, FP8_CACHE):
+            raise TokenmillError(f"--kv-cache {self.kv_cache} with --precision {self.precision}: should be {plain} or {FP8_CACHE}")
         for flag, size in (("tp", self.tp), ("ep", self.ep), ("dp", self.dp)):
             if not 1 <= size <= MOST_GPUS:
                 raise TokenmillError(f"--{flag} {size}: should be from 1 to {MOST_GPUS}")

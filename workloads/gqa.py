@@ -8,10 +8,11 @@ from __future__ import annotations
 import torch
 
 from triton_kernels.all_reduce import all_reduce
-from triton_kernels.attention import attention
+from triton_kernels.attention import attention, fuses
 from triton_kernels.formats import Format
-from triton_kernels.operand import Operand, plain
+from triton_kernels.operand import Operand
 from triton_kernels.operation import part
+from triton_kernels.results import in_format
 from triton_kernels.rope_kv_write import rope_kv_write
 from workloads.deployment import Rank
 from workloads.model_spec import Gqa, ModelSpec
@@ -41,6 +42,11 @@ class GqaAttention:
         self.o_HW = weights.matrix(f"{name}.o", h, heads_out, std=back * heads_out**-0.5, cuts=inputs)
         o_bias_H = weights(f"{name}.o_bias", h, std=0.1) if block.output_bias else None
         self.o_bias_H = o_bias_H if rank.tp == 0 else None  # added once to the sum over the ranks
+        scaled = not rank.deployment.kv_format.plain
+        self.k_scale = weights.cache_scale(f"{name}.k_scale") if scaled else None
+        self.v_scale = weights.cache_scale(f"{name}.v_scale") if scaled else None
+        # The format that attention itself writes; where groups that share a scale would span heads, the output projection quantises first.
+        self.attended = self.o_HW.takes if fuses(self.o_HW.takes, d) else rank.deployment.activation_format
 
     @property
     def takes(self) -> Format:
@@ -54,15 +60,19 @@ class GqaAttention:
             qkv_TW = self.qkv_WH(x_TH, self.qkv_bias_W).values
         with part("rope_kv_write"):
             q_TAD = rope_kv_write(
-                qkv_TW, cos_sin_QD, inputs.positions_T, inputs.slots_T, k_PGBD, v_PGBD, self.q_norm_D, self.k_norm_D, self.spec.rms_norm_eps
-            )
+                qkv_TW, cos_sin_QD, inputs.positions_T, inputs.slots_T, k_PGBD, v_PGBD, self.q_norm_D, self.k_norm_D, self.spec.rms_norm_eps,
+                self.k_scale, self.v_scale,
+            )  # fmt: skip
         with part("attend_window" if self.window else "attend"):
-            o_TAD = attention(
-                q_TAD, k_PGBD, v_PGBD, inputs.block_table_SM, inputs.query_start_S1, inputs.context_len_S, self.sinks_A, self.spec.softmax_scale,
-                inputs.max_query_len, self.window,
+            o_TW = in_format(
+                lambda y_scale, out_format: attention(
+                    q_TAD, k_PGBD, v_PGBD, inputs.block_table_SM, inputs.query_start_S1, inputs.context_len_S, self.sinks_A, self.spec.softmax_scale,
+                    inputs.max_query_len, self.window, self.k_scale, self.v_scale, y_scale, out_format,
+                ),
+                q_TAD, tuple(q_TAD.shape), self.attended,
             )  # fmt: skip
         with part("o"):
-            out_TH = self.o_HW(plain(o_TAD.view(o_TAD.shape[0], -1)), self.o_bias_H).values
+            out_TH = self.o_HW(o_TW, self.o_bias_H).values
         if self.tp > 1:
             with part("all_reduce"):
                 out_TH = all_reduce(out_TH, "tp", self.tp)

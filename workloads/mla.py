@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 
 from triton_kernels.all_reduce import all_reduce
+from triton_kernels.attention import fuses
 from triton_kernels.expanded_attention import expanded_attention
 from triton_kernels.formats import Format
 from triton_kernels.head_matmul import head_matmul
@@ -21,8 +22,9 @@ from triton_kernels.latent_attention import latent_attention
 from triton_kernels.latent_gather import latent_gather
 from triton_kernels.latent_kv_write import latent_kv_write
 from triton_kernels.matmul import matmul
-from triton_kernels.operand import Operand, plain
+from triton_kernels.operand import Operand
 from triton_kernels.operation import part
+from triton_kernels.results import in_format
 from workloads.deployment import Rank
 from workloads.model_spec import Mla, ModelSpec
 from workloads.step_inputs import StepInputs
@@ -48,6 +50,12 @@ class MlaAttention:
         self.kv_b_AOC = weights(f"{name}.kv_b", a, k + v, c, std=c**-0.5, cuts=cut(0, (a,), part=rank.tp, parts=self.tp))
         by_input = cut(1, (a * v,), part=rank.tp, parts=self.tp)
         self.o_HV = weights.matrix(f"{name}.o", h, a * v, std=back * (a * v) ** -0.5, cuts=by_input)
+        deployment = rank.deployment
+        self.latent_scale = None if deployment.kv_format.plain else weights.cache_scale(f"{name}.latent_scale")
+        self._plain = "" if deployment.kv_format.plain else deployment.activation_format.name
+        # The format that the last step of attention itself writes: groups that share a scale lie in one head.
+        self._activation = deployment.activation_format
+        self._attended = self.o_HV.takes if fuses(self.o_HV.takes, v) else self._activation
 
     @property
     def takes(self) -> Format:
@@ -66,41 +74,54 @@ class MlaAttention:
         with part("qkv_a"):
             a_TX = self.q_a_kv_a_XH(x_TH).values
         with part("latent_kv_write"):
-            u_TU = latent_kv_write(a_TX, cos_sin_QD, inputs.positions_T, inputs.slots_T, latent_PBW, self.q_a_norm_U, self.kv_a_norm_C, NORM_EPS)
+            rank, query = self.block.query_rank or 0, self.q_b_FU.takes
+            u_TU = in_format(
+                lambda y_scale, out_format: latent_kv_write(
+                    a_TX, cos_sin_QD, inputs.positions_T, inputs.slots_T, latent_PBW, self.q_a_norm_U, self.kv_a_norm_C, NORM_EPS, self.latent_scale,
+                    y_scale, out_format,
+                ),
+                a_TX, (a_TX.shape[0], rank), query if rank else self._activation,
+            )  # fmt: skip
         with part("q_b"):
-            q_TF = self.q_b_FU(x_TH if self.q_a_norm_U is None else plain(u_TU)).values
+            q_TF = self.q_b_FU(u_TU if rank else x_TH).values
         q_TAF = q_TF.view(q_TF.shape[0], -1, self.block.nope_dim + self.block.rope_dim)
         attend = self._expanded if self.expands(inputs.max_query_len) else self._absorbed
-        o_TAV = attend(q_TAF, cos_sin_QD, inputs, latent_PBW)
+        o_TV = attend(q_TAF, cos_sin_QD, inputs, latent_PBW)
         with part("o"):
-            out_TH = self.o_HV(plain(o_TAV.view(o_TAV.shape[0], -1))).values
+            out_TH = self.o_HV(o_TV).values
         if self.tp > 1:
             with part("all_reduce"):
                 out_TH = all_reduce(out_TH, "tp", self.tp)
         return out_TH
 
-    def _absorbed(self, q_TAF: torch.Tensor, cos_sin_QD: torch.Tensor, inputs: StepInputs, latent_PBW: torch.Tensor) -> torch.Tensor:
+    def _absorbed(self, q_TAF: torch.Tensor, cos_sin_QD: torch.Tensor, inputs: StepInputs, latent_PBW: torch.Tensor) -> Operand:
         k = self.block.nope_dim
         with part("absorb_q"):
             q_TAW = head_matmul(q_TAF, self.kv_b_AOC[:, :k].transpose(1, 2), cos_sin_QD, inputs.positions_T)
         with part("attend"):
             o_TAC = latent_attention(
                 q_TAW, latent_PBW, inputs.block_table_SM, inputs.query_start_S1, inputs.context_len_S, self.spec.softmax_scale,
-                inputs.max_query_len, self.block.latent_rank,
+                inputs.max_query_len, self.block.latent_rank, self.latent_scale,
             )  # fmt: skip
         with part("v_b"):
-            o_TAV: torch.Tensor = head_matmul(o_TAC, self.kv_b_AOC[:, k:], None, None)
-        return o_TAV
+            v_AVC = self.kv_b_AOC[:, k:]
+            return in_format(
+                lambda y_scale, out_format: head_matmul(o_TAC, v_AVC, None, None, y_scale, out_format), o_TAC, (*o_TAC.shape[:2], v_AVC.shape[1]), self._attended
+            )
 
-    def _expanded(self, q_TAF: torch.Tensor, cos_sin_QD: torch.Tensor, inputs: StepInputs, latent_PBW: torch.Tensor) -> torch.Tensor:
+    def _expanded(self, q_TAF: torch.Tensor, cos_sin_QD: torch.Tensor, inputs: StepInputs, latent_PBW: torch.Tensor) -> Operand:
         heads, both, c = self.kv_b_AOC.shape
         with part("latent_gather"):
-            latent_NC, key_ND = latent_gather(latent_PBW, inputs.block_table_SM, inputs.context_start_S1, inputs.context_tokens, self.block.rope_dim)
+            latent_NC, key_ND = latent_gather(
+                latent_PBW, inputs.block_table_SM, inputs.context_start_S1, inputs.context_tokens, self.block.rope_dim, self.latent_scale, self._plain
+            )  # fmt: skip
         with part("kv_b"):
             kv_NO = matmul(latent_NC, self.kv_b_AOC.view(heads * both, c), None, "none")
         with part("attend"):
-            o_TAV: torch.Tensor = expanded_attention(
-                q_TAF, kv_NO.view(-1, heads, both), key_ND, cos_sin_QD, inputs.positions_T, inputs.query_start_S1, inputs.context_start_S1,
-                self.spec.softmax_scale, inputs.max_query_len,
+            return in_format(
+                lambda y_scale, out_format: expanded_attention(
+                    q_TAF, kv_NO.view(-1, heads, both), key_ND, cos_sin_QD, inputs.positions_T, inputs.query_start_S1, inputs.context_start_S1,
+                    self.spec.softmax_scale, inputs.max_query_len, y_scale, out_format,
+                ),
+                q_TAF, (*q_TAF.shape[:2], self.block.value_dim), self._attended,
             )  # fmt: skip
-        return o_TAV

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from triton_kernels.codes import encode_element
 from triton_kernels.errors import TokenmillError
+from triton_kernels.formats import ELEMENTS
 from triton_kernels.groups import process_group
 from triton_kernels.operation import StepFacts
 from workloads.checkpoint import CheckpointWeights
@@ -44,6 +46,16 @@ def build_decoder(
     return decoder
 
 
+def fill_random(pages: torch.Tensor, generator: torch.Generator) -> None:
+    """A context of random keys and values, never zeros; in fp8 their codes, with scale 1."""
+    if pages.dtype.itemsize > 1:
+        pages.normal_(generator=generator)
+        return
+    for some in pages.split(-(-pages.shape[0] // 8)):  # a part at a time: what is drawn is larger than its codes
+        drawn = torch.empty(some.shape, dtype=torch.bfloat16, device=some.device).normal_(generator=generator)
+        some.copy_(encode_element(drawn, ELEMENTS["e4m3"]))
+
+
 class StepRunner:
     """Steps of one shape on one rank. Raises torch.OutOfMemoryError when weights, cache or step do not fit; TokenmillError for what the user can fix."""
 
@@ -72,7 +84,7 @@ class StepRunner:
         self.cache = make_cache(spec, deployment, shape, device)
         generator = torch.Generator(device=device).manual_seed(seed + 1)
         for pages in self.cache.tensors:
-            pages.normal_(generator=generator)  # a context of random keys and values, never zeros
+            fill_random(pages, generator)
         rng = np.random.default_rng(seed)
         table_SM = draw_block_table(shape, rng)
         self._drawn: list[DrawnInputs] = [

@@ -75,6 +75,10 @@ class WeightSource(Protocol):
         """The same for a matrix that a recipe may quantise."""
         ...
 
+    def cache_scale(self, name: str) -> torch.Tensor:
+        """fp32 [1]: what the codes of an fp8 cache are multiplied by. `name`: of a layer's k_scale, v_scale or latent_scale."""
+        ...
+
 
 def check_groups(name: str, dims: tuple[int, ...], fmt: Format) -> None:
     """TokenmillError where a rank's matrix does not divide into the groups that share a scale. Blocks of 128 may be ragged, as DeepSeek's are."""
@@ -95,6 +99,9 @@ class MetaWeights:
 
     def matrix(self, name: str, *dims: int, std: float, cuts: tuple[Cut, ...] = ()) -> Matrix:
         return self._asked(name, dims, cuts)
+
+    def cache_scale(self, name: str) -> torch.Tensor:
+        return torch.empty(1, dtype=torch.float32, device="meta")
 
     def _asked(self, name: str, dims: tuple[int, ...], cuts: tuple[Cut, ...]) -> Matrix:
         self.parameters[name] = dims
@@ -133,6 +140,9 @@ class RandomWeights:
             drawn = torch.empty(local[-2:], dtype=_DRAWN.get(use.takes.dtype, torch.bfloat16), device=self.device)
             put(weight, expert, encode(drawn.normal_(0.0, std, generator=self._generator), use.weight, layout=use.layout))
         return Matrix(weight=weight, takes=use.takes)
+
+    def cache_scale(self, name: str) -> torch.Tensor:
+        return torch.ones(1, device=self.device)  # as vLLM without a calibrated one
 
 
 # What random matrices are drawn in before they are encoded: the recipe's plain format, bf16 for every quantised one.
