@@ -106,8 +106,9 @@ class MlaAttention:
         with part("v_b"):
             v_AVC = self.kv_b_AOC[:, k:]
             return in_format(
-                lambda y_scale, out_format: head_matmul(o_TAC, v_AVC, None, None, y_scale, out_format), o_TAC, (*o_TAC.shape[:2], v_AVC.shape[1]), self._attended
-            )
+                lambda y_scale, out_format: head_matmul(o_TAC, v_AVC, None, None, y_scale, out_format),
+                o_TAC, (*o_TAC.shape[:2], v_AVC.shape[1]), self._attended,
+            )  # fmt: skip
 
     def _expanded(self, q_TAF: torch.Tensor, cos_sin_QD: torch.Tensor, inputs: StepInputs, latent_PBW: torch.Tensor) -> Operand:
         heads, both, c = self.kv_b_AOC.shape

@@ -51,7 +51,7 @@ def fill_random(pages: torch.Tensor, generator: torch.Generator) -> None:
     if pages.dtype.itemsize > 1:
         pages.normal_(generator=generator)
         return
-    for some in pages.split(-(-pages.shape[0] // 8)):  # a part at a time: what is drawn is larger than its codes
+    for some in torch.chunk(pages, 8):  # a part at a time: what is drawn is larger than its codes
         drawn = torch.empty(some.shape, dtype=torch.bfloat16, device=some.device).normal_(generator=generator)
         some.copy_(encode_element(drawn, ELEMENTS["e4m3"]))
 

@@ -20,7 +20,7 @@ arch = int(sys.argv[1])
 
 
 def multiplied(case, dtype):
-    """Whether this GPU multiplies the case's formats at all."""
+    # Whether this GPU multiplies the case's formats at all.
     if not case.get("w_format"):
         return True
     plain = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}[dtype]

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from triton_kernels.operand import plain
 from workloads.decoder import Decoder
 from workloads.deployment import Deployment, Rank
 from workloads.inputs import offsets_dims
@@ -17,7 +18,7 @@ from workloads.ranks import connect, disconnect
 from workloads.rope import Rope, rotary_table
 from workloads.shape import StepShape
 from workloads.step_inputs import Sampling, StepInputs
-from workloads.weights import Cut
+from workloads.weights import Cut, Matrix
 
 CPU = torch.device("cpu")
 ROPE = Rope(theta=1e4, dim=8)
@@ -50,6 +51,13 @@ class NamedWeights:
         for one in cuts:
             values = torch.cat([values.narrow(one.dim, first, last - first) for first, last in one.ranges], one.dim)
         return values.contiguous()
+
+    def matrix(self, name: str, *dims: int, std: float, cuts: tuple[Cut, ...] = ()) -> Matrix:
+        weight = plain(self(name, *dims, std=std, cuts=cuts))
+        return Matrix(weight=weight, takes=weight.format)
+
+    def cache_scale(self, name: str) -> torch.Tensor:
+        return torch.ones(1)
 
 
 def logits_of(spec: ModelSpec, rank: Rank, prompts: np.ndarray) -> list[torch.Tensor]:

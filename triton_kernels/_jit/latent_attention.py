@@ -25,16 +25,15 @@ def _latent_tile(
     else:
         latent = tl.load(place + c[None, :])
         key = tl.load(place + C + d[None, :])
-    latent, key = latent.to(q_c.dtype), key.to(q_c.dtype)
-    scores = dot(q_d, tl.trans(key), tl.zeros((q_d.shape[0], KV), tl.float32))
-    scores = dot(q_c, tl.trans(latent), scores)
+    scores = dot(q_d, tl.trans(key).to(q_d.dtype), tl.zeros((q_d.shape[0], KV), tl.float32))
+    scores = dot(q_c, tl.trans(latent).to(q_c.dtype), scores)
     if MASKED:
         scores = tl.where((start + n)[None, :] < limit[:, None], scores, float("-inf"))
     higher = tl.maximum(peak, tl.max(scores, 1) * scale)
     p = tl.exp2(scores * scale - higher[:, None])
     faded = tl.exp2(peak - higher)
     total = total * faded + tl.sum(p, 1)
-    acc = dot(p.to(latent.dtype), latent, acc * faded[:, None])
+    acc = dot(p.to(q_c.dtype), latent.to(q_c.dtype), acc * faded[:, None])
     return acc, higher, total
 
 
