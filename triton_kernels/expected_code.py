@@ -50,7 +50,7 @@ PRODUCTS = frozenset(
 # Attention of few rows is bound by memory and multiplies with mma.sync on purpose: wgmma and tcgen05 take 64 rows at least (attention_tiles.py).
 FEW_ROWS = frozenset({"attention_kernel", "latent_attention_kernel"})
 _LEAST_ROWS = 64
-_UNKNOWN = ("", frozenset[str]())  # a product that the tables above do not know on this architecture
+_UNKNOWN: tuple[str, frozenset[str]] = ("", frozenset())  # a product that the tables above do not know on this architecture
 _MMA_SYNC = ("HMMA", frozenset({"mma.sync bf16", "mma.sync fp16"}))
 
 

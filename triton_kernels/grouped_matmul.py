@@ -17,7 +17,7 @@ from triton_kernels.operand import Operand, decode, operand_of, plain
 from triton_kernels.operation import OpCall, Operation, StepFacts, Work, wide
 from triton_kernels.results import check_result, empty_result, empty_scale, encode_result, unwritten_scale
 from triton_kernels.target import chip_of
-from triton_kernels.tiles import Tile, TileTable, family, product_on, scaled_tile, tile_for
+from triton_kernels.tiles import Tile, TileTable, family, one_block, product_on, scaled_tile, tile_for
 
 # By rows per expert, R / E: what shapes can tell. At or under half a tile few experts need a second one. From 33 on, prefill.
 TILES: TileTable = {
@@ -195,7 +195,7 @@ def launch(
     out_group = FORMATS[out_format].group if out_format else 0
     steps_k = w_ENK.shape[2] if product.layout == "halves" and w.format.per_byte == 2 else k  # bytes of a row where both nibbles are one step
     key = family(chip.arch, result_dtype(x_XK, x_format)), activation != "none"
-    tile = scaled_tile(tile_for(TILES, key, rows / (experts * share)), product, x.format, w.format, out_group=out_group)
+    tile = scaled_tile(tile_for(TILES, key, rows / (experts * share)), product, x.format, w.format, gated=activation != "none", out_group=out_group)
     most_tiles = (rows // tile.rows + min(experts, rows)) * -(-outputs // tile.outputs)  # every expert may end in a ragged tile
     launch_kernel(
         grouped_matmul_kernel, (min(most_tiles, chip.sm_count * tile.per_sm),),
@@ -203,7 +203,7 @@ def launch(
         x_XK.shape[1], w_ENK.shape[2], groups_of(x_scale), groups_of(w_scale), 0 if w_scale is None else w_scale.stride(0), y.shape[1],
         1 if y_scale is None else y_scale.shape[1],
         PRODUCT=product.name, X_FORMAT=x.format.name, W_FORMAT=w.format.name, OUT_FORMAT=out_format, OUT_GROUP=out_group,
-        GATHER=gather, ACTIVATION=activation, EXPERTS=1 << (experts - 1).bit_length(),
+        ONE_BLOCK=one_block(tile, product, outputs, gated=activation != "none"), GATHER=gather, ACTIVATION=activation, EXPERTS=1 << (experts - 1).bit_length(),
         ROWS=tile.rows, OUTPUTS=tile.outputs, INPUTS=tile.inputs, SWAP=tile.swap, EVEN_K=steps_k % tile.inputs == 0, **tile.options,
     )  # fmt: skip
     return y

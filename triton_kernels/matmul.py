@@ -17,7 +17,7 @@ from triton_kernels.operation import OpCall, Operation, StepFacts, Work, wide
 from triton_kernels.product import product_of
 from triton_kernels.results import check_result, empty_result, empty_scale, encode_result, result_bytes, unwritten_scale
 from triton_kernels.target import chip_of
-from triton_kernels.tiles import Tile, TileTable, family, product_on, scaled_tile, tile_for
+from triton_kernels.tiles import Tile, TileTable, family, one_block, product_on, scaled_tile, tile_for
 
 ACTIVATIONS = ("none", "silu", "swiglu")
 
@@ -145,7 +145,7 @@ def launch(
     dtype = result_dtype(x_TK, x_format)
     tile, splits, split_k = plan(
         tokens, n, steps_k, activation, arch=chip.arch, sm_count=chip.sm_count, dtype=dtype,
-        adapt=lambda tile: scaled_tile(tile, product, x.format, w.format, out_group=out_group),
+        adapt=lambda tile: scaled_tile(tile, product, x.format, w.format, gated=activation == "swiglu", out_group=out_group),
     )  # fmt: skip
     tiles = -(-tokens // tile.rows) * -(-outputs // tile.outputs)
     # Few tokens: one program per tile, several to an SM, so that one's start hides behind another's loads. Many: persistent.
@@ -154,7 +154,8 @@ def launch(
     launch_kernel(
         matmul_kernel, (grid,), x_TK, w_NK, bias_N, y, partial, x_scale, w_scale, w_global, y_scale, tokens, n, steps_k, splits, split_k,
         x_TK.shape[1], w_NK.shape[1], groups_of(x_scale), groups_of(w_scale), y.shape[1], 1 if y_scale is None else y_scale.shape[1],
-        PRODUCT=product.name, X_FORMAT=x.format.name, W_FORMAT=w.format.name, OUT_FORMAT=out_format, OUT_GROUP=out_group, ACTIVATION=activation,
+        PRODUCT=product.name, X_FORMAT=x.format.name, W_FORMAT=w.format.name, OUT_FORMAT=out_format, OUT_GROUP=out_group,
+        ONE_BLOCK=one_block(tile, product, outputs, gated=activation == "swiglu"), ACTIVATION=activation,
         ROWS=tile.rows, OUTPUTS=tile.outputs, INPUTS=tile.inputs, SWAP=tile.swap, EVEN_K=steps_k % tile.inputs == 0, **tile.options,
     )  # fmt: skip
     if partial is not None:

@@ -55,14 +55,27 @@ def product_on(chip: Chip, x: Operand, w: Operand) -> Product:
     return product
 
 
-def scaled_tile(tile: Tile, product: Product, x: Format, w: Format, *, out_group: int) -> Tile:
+def scaled_tile(tile: Tile, product: Product, x: Format, w: Format, *, gated: bool, out_group: int) -> Tile:
     """A bf16 tile for operands with scales: whole groups in a step of the loop, and whole groups of the result in a tile.
 
-    A second accumulator (blocks) or a widened tile of weights (decoded) takes the registers of the largest bf16 tiles.
+    A second accumulator (blocks) or a tile of widened weights (decoded) takes registers that the largest bf16 tiles do not have: half the rows or outputs, or
+    twice the warps, as `tokenmill kernels --inspect` shows no spills with.
     """
     if product.name == "plain":
         return replace(tile, outputs=max(tile.outputs, out_group))
-    native = product.name == "native"
-    inputs = 256 if native and x.bits == w.bits == 4 else 64 if product.name == "decoded" else 128
-    outputs = max(min(tile.outputs, 128), out_group, 128 if native else 0)
-    return replace(tile, inputs=inputs, outputs=outputs, stages=min(tile.stages, 3))
+    fp4 = x.bits == w.bits == 4
+    inputs, outputs, rows, warps = 128, max(min(tile.outputs, 128), out_group), tile.rows, tile.warps
+    if product.name == "decoded":
+        inputs, outputs = 64, max(64, out_group) if gated or tile.swap else outputs
+    elif product.name == "native":
+        inputs, outputs = 256 if fp4 and not (gated and tile.swap) else 128, 128
+    if tile.swap and tile.rows >= 32 and outputs == 128:
+        warps = 8
+    if product.name == "blocks" and gated:  # Blackwell's sums pass through registers on their way out of tensor memory
+        rows = min(rows, 64) if not tile.swap else min(rows, 32) if product.kind.startswith("tcgen05") else rows
+    return replace(tile, rows=rows, inputs=inputs, outputs=outputs, warps=warps, stages=min(tile.stages, 3))
+
+
+def one_block(tile: Tile, product: Product, outputs: int, *, gated: bool) -> bool:
+    """Whether all outputs of every tile share a scale of a 128 x 128 block, gate's and up's each."""
+    return product.name == "blocks" and tile.outputs <= 128 and (not gated or outputs % 128 == 0)

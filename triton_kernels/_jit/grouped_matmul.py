@@ -14,7 +14,7 @@ def grouped_matmul_kernel(
     x_ptr, w_ptr, bias_ptr, offsets_ptr, order_ptr, weights_ptr, y_ptr, x_scale_ptr, w_scale_ptr, w_global_ptr, y_scale_ptr,
     experts, n, k, top_k, limit, x_width, w_width, x_groups, w_groups, expert_groups, y_width, y_groups,
     PRODUCT: tl.constexpr, X_FORMAT: tl.constexpr, W_FORMAT: tl.constexpr, OUT_FORMAT: tl.constexpr, OUT_GROUP: tl.constexpr,
-    GATHER: tl.constexpr, ACTIVATION: tl.constexpr, EXPERTS: tl.constexpr,
+    ONE_BLOCK: tl.constexpr, GATHER: tl.constexpr, ACTIVATION: tl.constexpr, EXPERTS: tl.constexpr,
     ROWS: tl.constexpr, OUTPUTS: tl.constexpr, INPUTS: tl.constexpr, SWAP: tl.constexpr, EVEN_K: tl.constexpr,
 ):  # fmt: skip
     """Persistent over the tiles of all experts, expert by expert. EXPERTS: the power of two that holds them.
@@ -55,11 +55,12 @@ def grouped_matmul_kernel(
             BLOCK: tl.constexpr = 128 if W_FORMAT == "fp8_128x128" else 1  # rows that share a scale
             x_scales = None if x_scale_ptr is None else x_scale_ptr + x_row * x_groups
             expert_scales = w_scale_ptr + expert.to(tl.int64) * expert_groups
-            w_scales = expert_scales + (w_row // BLOCK).to(tl.int64) * w_groups
-            up_scales = None if ACTIVATION == "none" else expert_scales + ((w_row + outputs) // BLOCK).to(tl.int64) * w_groups
+            scale_row = tile_n * OUTPUTS if ONE_BLOCK else w_row
+            w_scales = expert_scales + (scale_row // BLOCK).to(tl.int64) * w_groups
+            up_scales = None if ACTIVATION == "none" else expert_scales + ((scale_row + outputs) // BLOCK).to(tl.int64) * w_groups
             acc, acc_up = scaled_product(
                 x_rows, x_scales, w_rows, w_scales, up_rows, up_scales, 0, k, x_width,
-                PRODUCT, X_FORMAT, W_FORMAT, ROWS, OUTPUTS, INPUTS, SWAP, EVEN_K,
+                PRODUCT, X_FORMAT, W_FORMAT, ONE_BLOCK, ROWS, OUTPUTS, INPUTS, SWAP, EVEN_K,
             )  # fmt: skip
             if w_global_ptr is not None:
                 acc *= tl.load(w_global_ptr + expert)

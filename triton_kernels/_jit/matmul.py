@@ -13,7 +13,8 @@ def matmul_kernel(
     x_ptr, w_ptr, bias_ptr, y_ptr, partial_ptr, x_scale_ptr, w_scale_ptr, w_global_ptr, y_scale_ptr,
     tokens, n, k, splits, split_k, x_width, w_width, x_groups, w_groups, y_width, y_groups,
     PRODUCT: tl.constexpr, X_FORMAT: tl.constexpr, W_FORMAT: tl.constexpr, OUT_FORMAT: tl.constexpr, OUT_GROUP: tl.constexpr,
-    ACTIVATION: tl.constexpr, ROWS: tl.constexpr, OUTPUTS: tl.constexpr, INPUTS: tl.constexpr, SWAP: tl.constexpr, EVEN_K: tl.constexpr,
+    ONE_BLOCK: tl.constexpr, ACTIVATION: tl.constexpr,
+    ROWS: tl.constexpr, OUTPUTS: tl.constexpr, INPUTS: tl.constexpr, SWAP: tl.constexpr, EVEN_K: tl.constexpr,
 ):  # fmt: skip
     """y_T(N or N/2), or with partial_ptr the sums over each split of K, partial[split, t, n] in fp32, left for reduce_kernel.
 
@@ -39,11 +40,12 @@ def matmul_kernel(
         else:
             BLOCK: tl.constexpr = 128 if W_FORMAT == "fp8_128x128" else 1  # rows that share a scale
             x_scales = None if x_scale_ptr is None else x_scale_ptr + tl.minimum(t, tokens - 1).to(tl.int64) * x_groups
-            w_scales = w_scale_ptr + (w_row // BLOCK).to(tl.int64) * w_groups
-            up_scales = w_scale_ptr + ((w_row + outputs) // BLOCK).to(tl.int64) * w_groups if ACTIVATION == "swiglu" else None
+            scale_row = tile_n * OUTPUTS if ONE_BLOCK else w_row
+            w_scales = w_scale_ptr + (scale_row // BLOCK).to(tl.int64) * w_groups
+            up_scales = w_scale_ptr + ((scale_row + outputs) // BLOCK).to(tl.int64) * w_groups if ACTIVATION == "swiglu" else None
             acc, acc_up = scaled_product(
                 x_rows, x_scales, w_rows, w_scales, up_rows, up_scales, k_first, k_last, x_width,
-                PRODUCT, X_FORMAT, W_FORMAT, ROWS, OUTPUTS, INPUTS, SWAP, EVEN_K,
+                PRODUCT, X_FORMAT, W_FORMAT, ONE_BLOCK, ROWS, OUTPUTS, INPUTS, SWAP, EVEN_K,
             )  # fmt: skip
             if w_global_ptr is not None:
                 acc *= tl.load(w_global_ptr)

@@ -59,12 +59,19 @@ def _multiply(x, w, acc, SWAP: tl.constexpr):
 
 
 @triton.jit
-def _blocks(x, x_scale, w_rows, w_scales, acc, k0, k_last, SWAP: tl.constexpr, INPUTS: tl.constexpr, EVEN_K: tl.constexpr):
-    """fp8 x fp8 over one block of 128: a sum of its own, scaled and added in fp32, as DeepSeek promotes it (arXiv 2412.19437, 3.3.2)."""
+def _blocks(x, x_scale, w_rows, w_scales, acc, k0, k_last, ONE_BLOCK: tl.constexpr, SWAP: tl.constexpr, INPUTS: tl.constexpr, EVEN_K: tl.constexpr):
+    """fp8 x fp8 over one block of 128: a sum of its own, scaled and added in fp32, as DeepSeek promotes it (arXiv 2412.19437, 3.3.2).
+
+    ONE_BLOCK: all outputs of the tile share a scale, so that it is one number; a vector of them, and of their addresses, takes the registers of the sum.
+    """
     w = _tile(w_rows, k0, k_last, INPUTS, EVEN_K)
     w_scale = tl.load(w_scales + k0 // 128)
     part = _multiply(x, w, tl.zeros_like(acc), SWAP)
-    if SWAP:
+    if ONE_BLOCK and SWAP:
+        return acc + part * (x_scale * w_scale)[None, :]
+    elif ONE_BLOCK:
+        return acc + part * (x_scale * w_scale)[:, None]
+    elif SWAP:
         return acc + part * (w_scale[:, None] * x_scale[None, :])
     else:
         return acc + part * (x_scale[:, None] * w_scale[None, :])
@@ -134,7 +141,7 @@ def _native(
 @triton.jit
 def scaled_product(
     x_rows, x_scales, w_rows, w_scales, up_rows, up_scales, k_first, k_last, k,
-    PRODUCT: tl.constexpr, X_FORMAT: tl.constexpr, W_FORMAT: tl.constexpr,
+    PRODUCT: tl.constexpr, X_FORMAT: tl.constexpr, W_FORMAT: tl.constexpr, ONE_BLOCK: tl.constexpr,
     ROWS: tl.constexpr, OUTPUTS: tl.constexpr, INPUTS: tl.constexpr, SWAP: tl.constexpr, EVEN_K: tl.constexpr,
 ):  # fmt: skip
     """As tile_product, of operands with scales. Rows are pointers to the first stored element and the first scale of each.
@@ -152,9 +159,9 @@ def scaled_product(
         x = _tile(x_rows, k0 // X_PER_BYTE, k_last // X_PER_BYTE, INPUTS // X_PER_BYTE, EVEN_K)
         if PRODUCT == "blocks":
             x_scale = tl.load(x_scales + k0 // 128)
-            acc = _blocks(x, x_scale, w_rows, w_scales, acc, k0, k_last, SWAP, INPUTS, EVEN_K)
+            acc = _blocks(x, x_scale, w_rows, w_scales, acc, k0, k_last, ONE_BLOCK, SWAP, INPUTS, EVEN_K)
             if up_rows is not None:
-                acc_up = _blocks(x, x_scale, up_rows, up_scales, acc_up, k0, k_last, SWAP, INPUTS, EVEN_K)
+                acc_up = _blocks(x, x_scale, up_rows, up_scales, acc_up, k0, k_last, ONE_BLOCK, SWAP, INPUTS, EVEN_K)
         elif PRODUCT == "promoted":
             acc = _promoted(x, w_rows, acc, k0, k_last, SWAP, INPUTS, EVEN_K)
             if up_rows is not None:
