@@ -26,8 +26,8 @@ def _tile(rows: int, kv: int, warps: int, stages: int) -> AttentionTile:
 # By family: the tile for up to so many rows (query token x head) of the longest sequence. 64 rows of 512 fp32 sums fill half of an SM's registers; each
 # program reads every latent of its segment, so 128 heads take two programs, not eight.
 TILES: dict[str, tuple[tuple[int | None, AttentionTile], ...]] = {
-    "sm90": ((16, _tile(16, 64, 4, 2)), (32, _tile(32, 64, 8, 2)), (None, _tile(64, 64, 8, 1))),
-    "sm100": ((16, _tile(16, 64, 4, 2)), (32, _tile(32, 64, 8, 2)), (None, _tile(64, 64, 8, 1))),
+    "sm90": ((16, _tile(16, 64, 4, 2)), (32, _tile(32, 64, 8, 2)), (None, _tile(64, 32, 8, 2))),
+    "sm100": ((16, _tile(16, 64, 4, 2)), (32, _tile(32, 64, 8, 2)), (None, _tile(64, 32, 8, 2))),
     "sm80": ((16, _tile(16, 32, 4, 2)), (None, _tile(32, 32, 8, 1))),
     "fp32": ((None, _tile(16, 16, 8, 1)),),
 }

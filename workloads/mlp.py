@@ -11,7 +11,7 @@ from triton_kernels.all_reduce import all_reduce
 from triton_kernels.combine import combine
 from triton_kernels.dispatch import dispatch
 from triton_kernels.ep_combine import ep_combine
-from triton_kernels.ep_dispatch import ep_dispatch
+from triton_kernels.ep_dispatch import exchanged
 from triton_kernels.formats import Format
 from triton_kernels.gather_rows import gather_rows
 from triton_kernels.grouped_matmul import multiply_grouped
@@ -116,8 +116,7 @@ class Experts:
         return out_TH
 
     def _exchanged(self, x_TH: Operand, plain_TH: torch.Tensor, inputs: StepInputs) -> torch.Tensor:
-        """This GPU's part of the tokens goes to its experts' ranks and comes back summed. Rows travel as they are and are quantised where they arrive; the
-        plan counts them on the link in the recipe's wire format."""
+        """This GPU's part of the tokens goes to its experts' ranks, in the format that those take, and comes back summed."""
         deployment = self.rank.deployment
         tokens = plain_TH.shape[0] // deployment.tp
         first, last = self.rank.tp * tokens, (self.rank.tp + 1) * tokens
@@ -125,12 +124,12 @@ class Experts:
         drawn_YJ = None if inputs.drawn_ids_LYJ is None else inputs.drawn_ids_LYJ[self.index]
         ids_TJ, weights_TJ = self._route(plain_mine_TH, inputs)
         with part("all_to_all"):
-            x_YH, ids_YJ, weights_YJ = ep_dispatch(
-                plain_mine_TH, ids_TJ, weights_TJ, drawn_YJ, "ep", deployment.ep, self.first_expert, self.local_experts, deployment.recipe.wire
+            x_YH, ids_YJ, weights_YJ = exchanged(
+                mine_TH, ids_TJ, weights_TJ, drawn_YJ, "ep", deployment.ep, self.first_expert, self.local_experts, deployment.activation_format.name
             )
         shared_TH = self._shared(mine_TH, plain_mine_TH)
         offsets_E1 = inputs.offsets_LE1[self.index]
-        z_RH, row_of_YJ = self._experts(plain(x_YH), ids_YJ, weights_YJ, offsets_E1)
+        z_RH, row_of_YJ = self._experts(x_YH, ids_YJ, weights_YJ, offsets_E1)
         with part("all_to_all_back"):
             out_TH: torch.Tensor = ep_combine(z_RH, row_of_YJ, offsets_E1, shared_TH, "ep", deployment.ep, deployment.activation_format.name)
         if deployment.tp > 1:

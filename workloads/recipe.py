@@ -42,7 +42,6 @@ class Recipe:
     takes: tuple[Format, ...]
     parts: tuple[str, ...] = ()
     latent_attention: bool = True  # whether the attention of a model with latents is quantised too
-    wire: str  # format in which tokens travel to their experts where nothing quantised them before
 
     def part_of(self, within_layer: str, *, latent: bool) -> str | None:
         """The part that this recipe quantises and a matrix belongs to; None: it stays plain. `within_layer`: its name there, such as experts.down."""
@@ -76,13 +75,13 @@ class Recipe:
 
 
 def _plain(name: str) -> Recipe:
-    return Recipe(name=name, plain=FORMATS[name], weight=FORMATS[name], takes=(FORMATS[name],), wire=name)
+    return Recipe(name=name, plain=FORMATS[name], weight=FORMATS[name], takes=(FORMATS[name],))
 
 
-def _quantised(name: str, weight: str, takes: str, *, parts: tuple[str, ...], wire: str = "bf16", latent_attention: bool = True) -> Recipe:
+def _quantised(name: str, weight: str, takes: str, *, parts: tuple[str, ...], latent_attention: bool = True) -> Recipe:
     bf16 = FORMATS["bf16"]
     return Recipe(
-        name=name, plain=bf16, weight=FORMATS[weight], takes=(FORMATS[takes], bf16), parts=parts, latent_attention=latent_attention, wire=wire
+        name=name, plain=bf16, weight=FORMATS[weight], takes=(FORMATS[takes], bf16), parts=parts, latent_attention=latent_attention
     )  # fmt: skip
 
 
@@ -93,7 +92,7 @@ RECIPES = {
         _plain("fp16"),
         _plain("fp32"),
         # Blocks of e4m3, rows to the experts in e4m3 and back in bf16, attention itself in bf16: DeepSeek-V3 and -R1 as published and served; Qwen3's FP8 too.
-        _quantised("fp8", "fp8_128x128", "fp8_1x128", parts=ALL, wire="fp8"),
+        _quantised("fp8", "fp8_128x128", "fp8_1x128", parts=ALL),
         # Microscaling fp8 in every linear layer, as TensorRT Model Optimizer and vLLM have it.
         _quantised("mxfp8", "mxfp8", "mxfp8", parts=ALL),
         # Experts (or the MLPs of a dense model) alone, as gpt-oss is published; with e4m3 activations on Blackwell (TensorRT-LLM, vLLM), bf16 elsewhere.
