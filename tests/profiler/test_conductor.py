@@ -248,7 +248,7 @@ def test_comma_lists() -> None:
         ({"layers": 0}, "--layers 0"),
         ({"layers": 7}, "--layers 7: should be from 1 to the 6 layers"),
         ({"mtp": True}, "no multi-token-prediction module"),
-        ({"precision": "fp8"}, "no kernels for it yet; `tokenmill floor --precision fp8` plans it"),
+        ({"precision": "nvfp4", "kv_cache": "fp16"}, "--kv-cache fp16 with --precision nvfp4: should be bf16 or fp8"),
         ({"routing": "zipf:"}, "--routing 'zipf:'"),
         ({"windows": 1}, "--windows"),
     ],

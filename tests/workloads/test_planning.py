@@ -77,10 +77,20 @@ def test_tensor_parallel_gpus_share_heads_and_cache() -> None:
 
 
 def test_fp8_weights_are_a_byte_but_for_what_stays() -> None:
-    """R1: all but embedding and head (2 x 926.7 M) and routers (58 x 1.835 M) are one byte."""
+    """R1: all but embedding and head (2 x 926.7 M), routers (58 x 1.835 M) and the latents' expansions (61 x 16.78 M) are one byte, and 4 for 16384 of them."""
     sizes = rank_sizes(read_model("deepseek-r1"), Deployment(precision="fp8"))
-    stays = 2 * 129280 * 7168 + 58 * 256 * 7168
-    assert sizes.weight_bytes == pytest.approx(671.03e9 + stays, rel=1e-4)
+    stays = 2 * 129280 * 7168 + 58 * 256 * 7168 + 61 * 128 * 256 * 512
+    scales = (671.03e9 - stays) * 4 / 16384
+    assert sizes.weight_bytes == pytest.approx(671.03e9 + stays + scales, rel=1e-5)
+
+
+def test_each_recipe_weighs_what_its_formats_do() -> None:
+    """R1's experts, 58 x 256 x 3 x 2048 x 7168, are most of it: in mxfp4 17/32 of a byte, in nvfp4 9/16, one fp32 more for each matrix of an expert."""
+    spec = read_model("deepseek-r1")
+    mx, nv = (rank_sizes(spec, Deployment(precision=precision)).weight_bytes for precision in ("mxfp4", "nvfp4"))
+    shared_and_dense = 58 * 3 * 2048 * 7168 + 3 * 3 * 18432 * 7168
+    values, matrices = 58 * 256 * 3 * 2048 * 7168 + shared_and_dense, 58 * 2 * 257 + 3 * 2
+    assert nv - mx == values * (9 / 16 - 17 / 32) + 4 * matrices
 
 
 def test_what_a_checkpoint_left_in_bf16_stays_so() -> None:
@@ -89,7 +99,8 @@ def test_what_a_checkpoint_left_in_bf16_stays_so() -> None:
     spec = read_model("gpt-oss-120b")
     in_fp8, in_bf16 = (rank_sizes(spec, Deployment(precision=precision)) for precision in ("fp8", "bf16"))
     experts = 36 * 128 * 3 * 2880 * 2880
-    assert in_bf16.weight_bytes - in_fp8.weight_bytes == experts
+    scales = 36 * 128 * (45 * 23 + 23 * 23) * 4  # blocks of 128 x 128 in 5760 x 2880 and 2880 x 2880, those at the edge half empty
+    assert in_bf16.weight_bytes - in_fp8.weight_bytes == experts - scales
 
 
 @pytest.mark.parametrize("tp, ep, dp", [(1, 1, 1), (1, 4, 4), (2, 1, 1), (2, 2, 1), (2, 4, 2), (4, 2, 1)])
