@@ -7,15 +7,10 @@ from triton_kernels._jit.codec import e2m1_values, scale_values
 from triton_kernels._jit.dot import INTERPRETED, dot
 
 
-@triton.jit
-def _group(FORMAT: tl.constexpr):
+@triton.constexpr_function
+def _group(form):
     """Values along K that share a scale; more than any K has where all of a row do."""
-    if FORMAT == "nvfp4":
-        return 16
-    elif FORMAT == "mxfp4" or FORMAT == "mxfp8":
-        return 32
-    else:
-        return 128 if FORMAT == "fp8_1x128" or FORMAT == "fp8_128x128" else 1 << 30
+    return {"nvfp4": 16, "mxfp4": 32, "mxfp8": 32, "fp8_1x128": 128, "fp8_128x128": 128}.get(form, 1 << 30)
 
 
 @triton.jit
