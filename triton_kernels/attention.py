@@ -116,7 +116,9 @@ def launch(
         return o_TAD
     chip, group, block_d = chip_of(q_TAD), heads // kv_heads, 1 << (dim - 1).bit_length()
     rows = max_query_len * group
-    tile = tile_for(q_TAD.dtype, chip.arch, rows, dim, page_size, coded=k_scale is not None)
+    out_group = FORMATS[out_format].group if out_format else 1
+    crowded = k_scale is not None or 1 < out_group < 128
+    tile = tile_for(q_TAD.dtype, chip.arch, rows, dim, page_size, crowded=crowded)
     # Tiles for the longest sequence in every one, or, where lengths differ so much that most would be empty, packed and found by search.
     tiles_each, packed = -(-rows // tile.rows), tokens * group // tile.rows + sequences
     tiles = min(sequences * tiles_each, packed)
@@ -124,7 +126,7 @@ def launch(
     if window:  # what a tile's rows see, and the rest of its first step
         longest = min(longest, window + min(max_query_len, -(-tile.rows // group)) + tile.kv)
     splits = splits_for(rows <= DECODE_ROWS, tile.kv, chip, tiles * kv_heads, longest)
-    out, lse, out_group = o_TAD, None, FORMATS[out_format].group if out_format else 1
+    out, lse = o_TAD, None
     if splits > 1:
         out = q_TAD.new_empty(tokens * heads, splits, dim, dtype=torch.float32)
         lse = q_TAD.new_empty(tokens * heads, splits, dtype=torch.float32)

@@ -41,10 +41,13 @@ DECODE_ROWS = 64  # sequences of no more rows read each key once and are bound b
 L2_BYTES = 24 << 20  # keys and values walked together: half of Hopper's 50 MB
 
 
-def tile_for(dtype: torch.dtype, arch: int, rows: int, dim: int, page_size: int, *, coded: bool = False) -> AttentionTile:
-    """The tile for sequences of at most `rows` rows (query tokens x heads of a group) of `dtype` on a chip. `coded`: the cache is fp8."""
+def tile_for(dtype: torch.dtype, arch: int, rows: int, dim: int, page_size: int, *, crowded: bool = False) -> AttentionTile:
+    """The tile for sequences of at most `rows` rows (query tokens x heads of a group) of `dtype` on a chip.
+
+    crowded: codes that are widened on their way to shared memory, or small groups of the result, take registers beside the sums.
+    """
     tile = next(tile for most, tile in TILES[family(arch, dtype), dim > 128] if most is None or rows <= most)
-    if coded and family(arch, dtype) == "sm100":  # what is widened on its way to shared memory takes registers beside the sums
+    if crowded and family(arch, dtype) == "sm100":
         tile = replace(tile, kv=min(tile.kv, 64))
     # Pages under 64 need a page number for each position, and the registers for it.
     return tile if page_size >= 64 else replace(tile, kv=min(tile.kv, 64))

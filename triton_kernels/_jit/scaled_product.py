@@ -134,6 +134,19 @@ def _native(
 
 
 @triton.jit
+def _native_loop(
+    x_rows, x_scales, w_rows, w_scales, acc, k_first, k_last,
+    X_FORMAT: tl.constexpr, W_FORMAT: tl.constexpr, SWAP: tl.constexpr, INPUTS: tl.constexpr, EVEN_K: tl.constexpr,
+):  # fmt: skip
+    X_PER_BYTE: tl.constexpr = 2 if X_FORMAT == "mxfp4" or X_FORMAT == "nvfp4" else 1
+    for k0 in tl.range(k_first, k_last, INPUTS):
+        x = _tile(x_rows, k0 // X_PER_BYTE, k_last // X_PER_BYTE, INPUTS // X_PER_BYTE, EVEN_K)
+        x_scale = _scale_tile(x_scales, k0, k_last, X_FORMAT, _group(X_FORMAT), INPUTS, EVEN_K)
+        acc = _native(x, x_scale, w_rows, w_scales, acc, k0, k_last, X_FORMAT, W_FORMAT, SWAP, INPUTS, EVEN_K)
+    return acc
+
+
+@triton.jit
 def scaled_product(
     x_rows, x_scales, w_rows, w_scales, up_rows, up_scales, k_first, k_last, k,
     PRODUCT: tl.constexpr, X_FORMAT: tl.constexpr, W_FORMAT: tl.constexpr, ONE_BLOCK: tl.constexpr,
@@ -148,31 +161,30 @@ def scaled_product(
     else:
         acc = tl.zeros((ROWS, OUTPUTS), tl.float32)
     acc_up = acc
-    HALVES: tl.constexpr = PRODUCT == "decoded" and (W_FORMAT == "mxfp4" or W_FORMAT == "nvfp4")
-    X_PER_BYTE: tl.constexpr = 2 if X_FORMAT == "mxfp4" or X_FORMAT == "nvfp4" else 1
-    for k0 in tl.range(k_first, k_last, INPUTS):
-        x = _tile(x_rows, k0 // X_PER_BYTE, k_last // X_PER_BYTE, INPUTS // X_PER_BYTE, EVEN_K)
-        if PRODUCT == "blocks":
-            x_scale = tl.load(x_scales + k0 // 128)
-            acc = _blocks(x, x_scale, w_rows, w_scales, acc, k0, k_last, ONE_BLOCK, SWAP, INPUTS, EVEN_K)
-            if up_rows is not None:
-                acc_up = _blocks(x, x_scale, up_rows, up_scales, acc_up, k0, k_last, ONE_BLOCK, SWAP, INPUTS, EVEN_K)
-        elif PRODUCT == "promoted":
-            acc = _promoted(x, w_rows, acc, k0, k_last, SWAP, INPUTS, EVEN_K)
-            if up_rows is not None:
-                acc_up = _promoted(x, up_rows, acc_up, k0, k_last, SWAP, INPUTS, EVEN_K)
-        elif PRODUCT == "decoded":
-            half = k // 2 if HALVES else 0
-            x_high = _tile(x_rows + half, k0, k_last, INPUTS, EVEN_K) if HALVES else None
-            acc = _decoded(x, x_high, w_rows, w_scales, acc, k0, k_last, half, W_FORMAT, SWAP, INPUTS, EVEN_K)
-            if up_rows is not None:
-                acc_up = _decoded(x, x_high, up_rows, up_scales, acc_up, k0, k_last, half, W_FORMAT, SWAP, INPUTS, EVEN_K)
-        else:
-            tl.static_assert(PRODUCT == "native")
-            x_scale = _scale_tile(x_scales, k0, k_last, X_FORMAT, _group(X_FORMAT), INPUTS, EVEN_K)
-            acc = _native(x, x_scale, w_rows, w_scales, acc, k0, k_last, X_FORMAT, W_FORMAT, SWAP, INPUTS, EVEN_K)
-            if up_rows is not None:
-                acc_up = _native(x, x_scale, up_rows, up_scales, acc_up, k0, k_last, X_FORMAT, W_FORMAT, SWAP, INPUTS, EVEN_K)
+    if PRODUCT == "native":  # Triton 3.6 compiles no loop with two scaled products: gate's and up's have one each
+        acc = _native_loop(x_rows, x_scales, w_rows, w_scales, acc, k_first, k_last, X_FORMAT, W_FORMAT, SWAP, INPUTS, EVEN_K)
+        if up_rows is not None:
+            acc_up = _native_loop(x_rows, x_scales, up_rows, up_scales, acc_up, k_first, k_last, X_FORMAT, W_FORMAT, SWAP, INPUTS, EVEN_K)
+    else:
+        HALVES: tl.constexpr = PRODUCT == "decoded" and (W_FORMAT == "mxfp4" or W_FORMAT == "nvfp4")
+        for k0 in tl.range(k_first, k_last, INPUTS):
+            x = _tile(x_rows, k0, k_last, INPUTS, EVEN_K)
+            if PRODUCT == "blocks":
+                x_scale = tl.load(x_scales + k0 // 128)
+                acc = _blocks(x, x_scale, w_rows, w_scales, acc, k0, k_last, ONE_BLOCK, SWAP, INPUTS, EVEN_K)
+                if up_rows is not None:
+                    acc_up = _blocks(x, x_scale, up_rows, up_scales, acc_up, k0, k_last, ONE_BLOCK, SWAP, INPUTS, EVEN_K)
+            elif PRODUCT == "promoted":
+                acc = _promoted(x, w_rows, acc, k0, k_last, SWAP, INPUTS, EVEN_K)
+                if up_rows is not None:
+                    acc_up = _promoted(x, up_rows, acc_up, k0, k_last, SWAP, INPUTS, EVEN_K)
+            else:
+                tl.static_assert(PRODUCT == "decoded")
+                half = k // 2 if HALVES else 0
+                x_high = _tile(x_rows + half, k0, k_last, INPUTS, EVEN_K) if HALVES else None
+                acc = _decoded(x, x_high, w_rows, w_scales, acc, k0, k_last, half, W_FORMAT, SWAP, INPUTS, EVEN_K)
+                if up_rows is not None:
+                    acc_up = _decoded(x, x_high, up_rows, up_scales, acc_up, k0, k_last, half, W_FORMAT, SWAP, INPUTS, EVEN_K)
     if PRODUCT == "promoted":
         acc = _row_scaled(acc, x_scales, w_scales, SWAP)
         if up_rows is not None:
