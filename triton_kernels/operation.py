@@ -147,6 +147,11 @@ def part(name: str, *, layer: int | None = None) -> Iterator[None]:
         _layer.reset(layer_token)
 
 
+def place() -> tuple[str, int | None]:
+    """Where in the model we are: the name of the innermost `part`, and the decoder layer."""
+    return _part.get(), _layer.get()
+
+
 # Views and allocations move no data; anything else in a step must be one of our operations.
 _FREE = frozenset(
     f"aten::{name}"

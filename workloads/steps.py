@@ -47,13 +47,16 @@ def build_decoder(
 
 
 def fill_random(pages: torch.Tensor, generator: torch.Generator) -> None:
-    """A context of random keys and values, never zeros; in fp8 their codes, with scale 1."""
-    if pages.dtype.itemsize > 1:
-        pages.normal_(generator=generator)
-        return
-    for some in torch.chunk(pages, 8):  # a part at a time: what is drawn is larger than its codes
-        drawn = torch.empty(some.shape, dtype=torch.bfloat16, device=some.device).normal_(generator=generator)
-        some.copy_(encode_element(drawn, ELEMENTS["e4m3"]))
+    """A context of random keys and values, never zeros; in fp8 the codes, with scale 1, of those that a bf16 cache would hold.
+
+    A part at a time: what is drawn is larger than its codes.
+    """
+    for some in torch.chunk(pages, 8):
+        if pages.dtype.itemsize > 1:
+            some.normal_(generator=generator)
+        else:
+            drawn = torch.empty(some.shape, dtype=torch.bfloat16, device=some.device).normal_(generator=generator)
+            some.copy_(encode_element(drawn, ELEMENTS["e4m3"]))
 
 
 class StepRunner:

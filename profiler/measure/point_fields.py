@@ -30,6 +30,7 @@ UNMEASURED: dict[str, Any] = {
     "weight_bytes": None,
     "kv_bytes_per_token": None,
     "formats": None,
+    "numerics": None,
     "valid": False,
     "invalid_reasons": [],
     "warnings": [],

@@ -42,6 +42,7 @@ class PointSpec:
     windows: int = 5
     watts: float | None = None
     power_replay: str | None = None
+    compare: bool = False  # one step more, against the same weights in the recipe's plain format, where that was measured before
 
     def __post_init__(self) -> None:
         from profiler.modelled.link import SPANS
@@ -97,7 +98,7 @@ class PointSpec:
     @property
     def weights_key(self) -> tuple[Any, ...]:
         """Points with the same key run on the same weights."""
-        return (self.model, self.precision, self.tp, self.ep, self.dp, self.rank, self.layers, self.mtp, self.seed, self.device)
+        return (self.model, self.precision, self.kv_cache, self.tp, self.ep, self.dp, self.rank, self.layers, self.mtp, self.seed, self.device)
 
     def json(self) -> dict[str, Any]:
         return asdict(self)

@@ -22,8 +22,11 @@ from profiler.power.nvml import NvmlPower, open_nvml
 from profiler.power.replay import ReplayPower
 from profiler.power.source import PowerSource
 from triton_kernels.target import resolve_device
+from workloads.comparison import Numbers, compare, numbers_of
 from workloads.decoder import Decoder
+from workloads.deployment import Deployment
 from workloads.depth import reduced
+from workloads.model_spec import ModelSpec
 from workloads.plan import plan_id
 from workloads.planning import check_step, formats_of, rank_sizes
 from workloads.read_model import read_model
@@ -42,6 +45,8 @@ class Session:
         self._decoder_key: tuple[Any, ...] | None = None
         self._replays: dict[str, ReplayPower] = {}
         self._idle_w: dict[str, float | None] = {}
+        self._plain: tuple[tuple[Any, ...], Numbers] | None = None  # what quantised recipes are compared with, and of which weights
+        self._numerics: tuple[tuple[Any, ...], dict[str, Any] | None] | None = None
 
     def _open(self, wanted: str) -> torch.device:
         """The device, and the sensor that belongs to it."""
@@ -95,6 +100,7 @@ class Session:
         point |= {
             "status": "ok",
             "error": None,
+            "numerics": self._compared(model, deployment, spec, device) if spec.compare else None,
             "plan": plan_id(measured.plan),
             "params": asdict(params),
             "weight_bytes": sizes.weight_bytes,
@@ -107,6 +113,24 @@ class Session:
         if spec.emulated:
             point["provenance"] = point["provenance"] | {"step_s": "emulated"}
         return {"point": point, "series": measured.series, "plan": measured.plan}
+
+    def _compared(self, model: ModelSpec, deployment: Deployment, spec: PointSpec, device: torch.device) -> dict[str, Any] | None:
+        """This recipe's numbers against its plain format's on the same weights, once for all points of these; None for what is compared with, and where
+        that was not measured before."""
+        if self._numerics is not None and self._numerics[0] == spec.weights_key:
+            return self._numerics[1]
+        assert self._decoder is not None, spec.precision
+        self._progress("comparing", None, "")
+        plain, of = deployment.recipe.plain.name, (spec.model, spec.layers, spec.seed)
+        numbers = numbers_of(model, deployment, device, self._decoder, seed=spec.seed)
+        found = None
+        if spec.precision == spec.kv_cache == plain:
+            self._plain = ((plain, *of), numbers)
+        elif self._plain is not None and self._plain[0] == (plain, *of):
+            found = {"against": plain, **compare(numbers, self._plain[1])}
+        self._numerics = (spec.weights_key, found)
+        self.release()
+        return found
 
     def out_of_memory(self, spec: PointSpec, message: str) -> dict[str, Any]:
         """The result of a point that does not fit: a finding, not a failure."""

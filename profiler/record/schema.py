@@ -80,6 +80,12 @@ FIELDS: tuple[Field, ...] = (
         ("weight_bytes", "bytes", "weights of the rank in their formats, of the layers measured"),
         ("kv_bytes_per_token", "bytes", "KV cache of one token on the rank, all layers measured"),
         ("formats", "", "part of the model -> format of its weights, of what they are multiplied with (takes), tensor-core instruction (kind; null on a CPU)"),
+        (
+            "numerics",
+            "",
+            "against the same weights, tokens and routing in the plain format named: logits_relative_error, kl_nats (nats per token), top1_agreement, parts "
+            "(relative error of each place's output, cumulative, all layers together); null where that was not run too",
+        ),
         ("valid", "", "false: kept, and never in a headline"),
         ("invalid_reasons", "", "validity gates that failed"),
         ("warnings", "", "what to know before believing it; untuned_kernels: the kernels, not the GPU, may be what is slow"),

@@ -104,10 +104,12 @@ def expand(request: SweepRequest, device: str, default: Default) -> list[PointSp
     batches = list(default.batches) if request.batch is None else whole_numbers("--batch", request.batch)
     precisions = [default.precision] if request.precision is None else names("--precision", request.precision)
     caches: Sequence[str | None] = [None] if request.kv_cache is None else names("--kv-cache", request.kv_cache)
+    precisions = sorted(dict.fromkeys(precisions), key=lambda name: bool(recipe_named(name).parts))  # what others are compared with comes first
+    compare = deployment.gpus == 1 and len(precisions) * len(caches) > 1
     points: list[PointSpec] = []
     for precision in precisions:
         for cache in caches:
-            formats = replace(blank, precision=precision, kv_cache=cache or recipe_named(precision).plain.name)
+            formats = replace(blank, compare=compare, precision=precision, kv_cache=cache or recipe_named(precision).plain.name)
             for shape in _shapes(request, default, positions, batches):
                 points.append(replace(formats, phase=shape.phase, batch=shape.batch, context=shape.context, mix=shape.mix))
     return list(dict.fromkeys(points))
