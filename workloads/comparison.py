@@ -51,7 +51,7 @@ class _Outputs(TorchDispatchMode):  # type: ignore[no-untyped-call]
         turn = 0
         while (part, layer, turn) in self.by_place:
             turn += 1
-        self.by_place[part, layer, turn] = out.detach().flatten(1).to("cpu", torch.bfloat16)
+        self.by_place[part, layer, turn] = out.detach().flatten(1).to("cpu", torch.bfloat16, copy=True)  # operations to come write in place
 
 
 @dataclass(frozen=True, kw_only=True)

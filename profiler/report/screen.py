@@ -15,6 +15,7 @@ from profiler.report import advice, headline, subject
 from profiler.report.kinds import LEGEND, short
 from profiler.report.notes import Notes
 from profiler.report.numbers import NONE
+from profiler.report.precisions import precision_lines
 from profiler.report.rows import Figures, Row, cheapest, rows_of
 from profiler.report.table import points_table
 from profiler.report.text import printable
@@ -57,6 +58,7 @@ def _head(run: RunLike, points: Sequence[Figures], price: PricePick | None) -> l
     lines = [
         ("machine", subject.machine(run.header, points)),
         ("model", subject.model(points)),
+        *(("formats" if i == 0 else "", line) for i, line in enumerate(precision_lines(points))),
         ("mix", subject.mix(points)),
         ("price", subject.price_line(price)),
         ("ceilings", subject.ceilings(points)),
