@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from triton_kernels.formats import ELEMENTS, FORMATS, Element
+from triton_kernels.formats import ELEMENTS, FORMATS, Element, format_of
 from triton_kernels.operation import Operation
+from triton_kernels.product import product_of
 from triton_kernels.results import decode_result
 
 # Allowed error as a share of the reference's norm: a few units in the last place of what the output is stored in (bf16 2^-8, fp16 2^-11).
@@ -18,6 +19,16 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 def dtypes_of(case: dict[str, Any]) -> tuple[torch.dtype, ...]:
     """The step's types that a case is worth checking in: where x comes as codes, its results are bf16 whatever the type."""
     return (torch.bfloat16,) if case.get("x_format") else tuple(TOLERANCE)
+
+
+def multiplied(case: dict[str, Any], dtype: torch.dtype, arch: int) -> bool:
+    """Whether compute capability `arch` / 10 has instructions for the case's formats."""
+    if not case.get("w_format"):
+        return True
+    plain = format_of(dtype)
+    x = FORMATS[case["x_format"]] if case.get("x_format") else plain
+    assert x is not None, dtype
+    return product_of(x, FORMATS[case["w_format"]], arch) is not None
 
 
 def tolerance_of(dtype: torch.dtype, element: Element | None) -> float:

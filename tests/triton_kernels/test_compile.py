@@ -10,22 +10,11 @@ import pytest
 COMPILE = """
 import sys
 import torch
-from triton_kernels.correctness import dtypes_of
-from triton_kernels.formats import FORMATS
+from triton_kernels.correctness import dtypes_of, multiplied
 from triton_kernels.launch import compiling
 from triton_kernels.operations import OPERATIONS
-from triton_kernels.product import product_of
 
 arch = int(sys.argv[1])
-
-
-def multiplied(case, dtype):
-    # Whether this GPU multiplies the case's formats at all.
-    if not case.get("w_format"):
-        return True
-    plain = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}[dtype]
-    return product_of(FORMATS[case.get("x_format") or plain], FORMATS[case["w_format"]], arch) is not None
-
 
 for op in OPERATIONS.values():
     if op.collective:
@@ -34,7 +23,7 @@ for op in OPERATIONS.values():
         for case in op.cases:
             # fp16 has bf16's tiles, fp32 few users on a GPU: one case of each shows that they compile.
             for dtype in dtypes_of(case) if case is op.cases[0] else (torch.bfloat16,):
-                if not multiplied(case, dtype):
+                if not multiplied(case, dtype, arch):
                     continue
                 arguments = op.inputs(generator=torch.Generator().manual_seed(0), dtype=dtype, **case)
                 op.launch(**{k: v.to("meta") if isinstance(v, torch.Tensor) else v for k, v in arguments.items()})
