@@ -35,6 +35,8 @@ def print_floor(spec: ModelSpec, rows: Sequence[dict[str, Any]], console: Consol
     if planned_in is not None:
         console.print(planned_in)
     console.print(_rows_table(rows))
+    for note in dict.fromkeys(row["emulation"] for row in rows if row["emulation"]):
+        console.print(printable(note))
     if not all(row["fits"] for row in rows):
         console.print(f"smallest that fits: {'; '.join(dict.fromkeys(_smallest(row) for row in rows if not row['fits']))}")
     largest = max(rows, key=lambda row: row["floor_s"] or 0.0)
