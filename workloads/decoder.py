@@ -28,6 +28,8 @@ from workloads.weights import WeightSource, cut
 class Decoder:
     """A model with one rank's parameters on one device. `mtp`: with the multi-token-prediction module, where the model has one."""
 
+    notes: tuple[str, ...] = ()  # what a reader should know of how its weights were read
+
     def __init__(self, spec: ModelSpec, weights: WeightSource, cos_sin_QD: torch.Tensor, rank: Rank, *, mtp: bool = False) -> None:
         self.spec, self.rank, self.tp = spec, rank, rank.deployment.tp
         self.cos_sin_QD = cos_sin_QD

@@ -43,6 +43,8 @@ def build_decoder(
     decoder = Decoder(spec, weights, rotary_table(spec.rope, positions, device), played, mtp=mtp)
     if isinstance(weights, CheckpointWeights) and deployment.gpus == 1:
         weights.refuse_leftovers()
+    if isinstance(weights, CheckpointWeights):
+        decoder.notes = tuple(weights.notes)
     return decoder
 
 

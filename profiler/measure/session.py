@@ -110,6 +110,7 @@ class Session:
         }
         if (widened := deployment.recipe.emulated_on(deployment.arch)) is not None:
             point["warnings"] = [*point["warnings"], widened]
+        point["warnings"] = [*point["warnings"], *self._decoder.notes]
         if spec.emulated:
             point["provenance"] = point["provenance"] | {"step_s": "emulated"}
         return {"point": point, "series": measured.series, "plan": measured.plan}

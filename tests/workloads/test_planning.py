@@ -12,6 +12,7 @@ from workloads.facts import step_facts
 from workloads.plan import plan_id
 from workloads.planning import plan_step, rank_sizes
 from workloads.read_model import read_model
+from workloads.recipe import RECIPES
 from workloads.routing import parse_routing
 from workloads.shape import StepShape
 from workloads.step_inputs import Sampling
@@ -192,3 +193,19 @@ def test_a_wrong_fact_is_a_mismatch() -> None:
         runner.iteration(i)
     runner._drawn[3].inputs.offsets_LE1[2, 5] += 1  # what a broken dispatch would leave behind
     assert runner.facts_mismatch() == "facts_mismatch: rows_per_expert_LE of input set 3 differs on the device from what was drawn"
+
+
+@pytest.mark.parametrize("precision", [name for name, recipe in RECIPES.items() if recipe.parts])
+@pytest.mark.parametrize("model", CATALOGUE)
+def test_every_model_plans_in_every_recipe_on_hopper_and_blackwell(model: str, precision: str) -> None:
+    spec, _ = reduced(read_model(model), 1)
+    for arch in (90, 100):
+        for shape in (StepShape(phase="decode", batch=3, context=100), StepShape(phase="prefill", batch=1, context=200)):
+            deployment = Deployment(precision=precision, arch=arch, kv_cache="fp8")
+            steps, sizes = plan_step(spec, deployment, shape, sampling=Sampling())
+            facts, _ = step_facts(spec, deployment, shape, parse_routing("uniform"), "hottest", np.random.default_rng(0))
+            lanes = {entry["work"]["lane"] for entry in steps.json([facts])["calls"]} - {None}
+            native = RECIPES[precision].emulated_on(arch) is None
+            wanted = {"fp8": "fp8", "mxfp8": "fp8", "mxfp4": "fp8", "nvfp4": "fp4"}[precision]
+            assert lanes == ({"bf16", wanted} if native else {"bf16"})
+            assert sizes.weight_bytes > 0
