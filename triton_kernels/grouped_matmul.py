@@ -319,6 +319,7 @@ grouped_matmul = Operation(
         },
         {"rows_per_expert": (0, 17, 2), "dead": 1, "n": 70, "k": 96, "top_k": 2, "weighted": True, "w_format": "nvfp4"},
         {"rows_per_expert": (1, 0, 3), "n": 70, "k": 64, "top_k": 2, "gather": True, "w_format": "mxfp8"},
+        {"rows_per_expert": (2, 0, 3), "dead": 1, "n": 70, "k": 192, "top_k": 2, "weighted": True, "x_format": "fp8_1x128", "w_format": "mxfp4"},
         {
             "rows_per_expert": (2, 0, 5), "dead": 1, "n": 128, "k": 160, "top_k": 4, "gather": True, "activation": "swiglu", "x_format": "mxfp8",
             "w_format": "mxfp4", "out_format": "mxfp8",

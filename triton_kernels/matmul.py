@@ -271,7 +271,7 @@ def drawn_operands(x: torch.Tensor, w: torch.Tensor, dtype: torch.dtype, x_forma
     x_side = encode(x, FORMATS[x_format], scale_whole=False) if x_format else plain(x.to(dtype))
     if not w_format:
         return x_side, plain(w.to(dtype))
-    product = product_of(x_side.format, FORMATS[w_format], 100)
+    product = product_of(x_side.format, FORMATS[w_format], 100) or product_of(x_side.format, FORMATS[w_format], 90)
     assert product is not None, (x_format, w_format)
     return x_side, encode(w, FORMATS[w_format], layout=product.layout)
 
@@ -323,6 +323,9 @@ matmul = Operation(
         {"tokens": 3, "n": 64, "k": 2048, "w_format": "mxfp4", "activation": "swiglu", "out_format": "mxfp8"},
         {"tokens": 130, "n": 70, "k": 192, "w_format": "mxfp4"},
         {"tokens": 5, "n": 70, "k": 96, "w_format": "nvfp4", "bias": True},
+        # 4-bit weights as e4m3
+        {"tokens": 3, "n": 70, "k": 320, "x_format": "fp8_1x128", "w_format": "mxfp4", "activation": "swiglu"},
+        {"tokens": 70, "n": 70, "k": 128, "x_format": "fp8_row", "w_format": "mxfp4"},
         # block scaling in the tensor core
         {"tokens": 3, "n": 70, "k": 320, "x_format": "mxfp8", "w_format": "mxfp8"},
         {"tokens": 20, "n": 140, "k": 160, "x_format": "mxfp8", "w_format": "mxfp4", "activation": "swiglu", "out_format": "mxfp8"},

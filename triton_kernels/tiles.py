@@ -67,6 +67,8 @@ def scaled_tile(tile: Tile, product: Product, x: Format, w: Format, *, gated: bo
     inputs, outputs, rows, warps = 128, max(min(tile.outputs, 128), out_group), tile.rows, tile.warps
     if product.name == "decoded":
         inputs, outputs = 64, max(64, out_group) if gated or tile.swap else outputs
+    elif product.name == "groups":  # a scale for every output and step of 32
+        inputs, outputs, rows = 32, max(64, out_group), min(tile.rows, 64)
     elif product.name == "native":
         inputs, outputs = 256 if fp4 and not (gated and tile.swap) else 128, 128
     if tile.swap and tile.rows >= 32 and outputs == 128:

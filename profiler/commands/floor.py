@@ -19,7 +19,7 @@ def floor(
     gpu: Annotated[str, typer.Option("--gpu", help="GPU or comma list of `tokenmill list gpus`.")] = "h200",
     phase: Annotated[str, typer.Option(help="decode, prefill or both.")] = "decode",
     precision: Annotated[
-        str | None, typer.Option(help="Recipe of number formats: bf16, fp8, mxfp8, mxfp4, nvfp4, or a comma list; as the model is published when not given, else bf16.")
+        str | None, typer.Option(help="bf16, fp8, mxfp8, mxfp4, nvfp4, or a comma list; as the model is published when not given, else bf16.")
     ] = None,
     kv_cache: Annotated[str | None, typer.Option("--kv-cache", help="bf16 or fp8; as the activations when not given.")] = None,
     batch: Annotated[str, typer.Option(help="Sequences in the step of each data-parallel rank, or a comma list.")] = "1,32,128",

@@ -47,7 +47,9 @@ def run(
         str | None, typer.Argument(metavar="MODEL", help="A name of `tokenmill list models`, a config.json, or its folder.", show_default=False)
     ] = None,
     phase: Annotated[str, typer.Option(help="decode, prefill or both.")] = "both",
-    precision: Annotated[str | None, typer.Option(help="Recipe of number formats: bf16, fp8, mxfp8, mxfp4, nvfp4, or a comma list, compared on one screen.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Recipe of number formats: bf16, fp8, mxfp8, mxfp4, nvfp4, or a comma list, compared on one screen.")
+    ] = None,
     kv_cache: Annotated[str | None, typer.Option("--kv-cache", help="bf16 or fp8, or a comma list; as the activations when not given.")] = None,
     batch: Annotated[str | None, typer.Option(help="Sequences per decode step, or a comma list: 1,32,128.")] = None,
     context: Annotated[str | None, typer.Option(help="KV length at decode and prompt length at prefill, instead of a mix; or a comma list.")] = None,

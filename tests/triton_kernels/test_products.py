@@ -13,7 +13,9 @@ from triton_kernels.product import COMPILE_ONLY, product_of
 
 K = 128
 PAIRS = [
-    ("fp8", "fp8"), ("fp8_row", "fp8_row"), ("fp8_1x128", "fp8_128x128"), ("mxfp8", "mxfp8"), ("mxfp8", "mxfp4"), ("mxfp4", "mxfp4"), ("nvfp4", "nvfp4"),
+    ("fp8", "fp8"), ("fp8_row", "fp8_row"), ("fp8_1x128", "fp8_128x128"), ("fp8_1x128", "mxfp4"), ("fp8_row", "mxfp4"),
+    ("mxfp8", "mxfp8"), ("mxfp8", "mxfp4"), ("mxfp4", "mxfp4"), ("nvfp4", "nvfp4"),
+    ("fp8_e5m2", "fp8_e5m2"), ("fp8_e5m2_1x128", "fp8_e5m2_128x128"), ("", "fp8_e5m2_128x128"),
     ("", "fp8_row"), ("", "fp8_128x128"), ("", "mxfp8"), ("", "mxfp4"), ("", "nvfp4"),
 ]  # fmt: skip
 
@@ -23,7 +25,7 @@ def sides(x_format: str, w_format: str) -> dict:
     x_TK = torch.tensor([1.5, -3.0])[:, None].expand(2, K).contiguous()
     w_NK = torch.tensor([2.0, -1.0])[:, None].expand(2, K).contiguous()
     x = encode(x_TK, FORMATS[x_format], scale_whole=False) if x_format else plain(x_TK.bfloat16())
-    product = product_of(x.format, FORMATS[w_format], 100)
+    product = product_of(x.format, FORMATS[w_format], 100) or product_of(x.format, FORMATS[w_format], 90)
     assert product is not None
     w = encode(w_NK, FORMATS[w_format], layout=product.layout)
     return {

@@ -2,7 +2,7 @@ import triton
 import triton.language as tl
 
 from triton_kernels._jit.quantize import store_encoded
-from triton_kernels._jit.scaled_product import scaled_product
+from triton_kernels._jit.scaled_product import rows_of_a_block, scaled_product
 from triton_kernels._jit.tile_product import activated, tile_place, tile_product
 
 GROUP = tl.constexpr(8)  # tiles of an expert's rows walked together
@@ -52,7 +52,7 @@ def grouped_matmul_kernel(
         if PRODUCT == "plain":
             acc, acc_up = tile_product(x_rows, w_rows, up_rows, 0, k, ROWS, OUTPUTS, INPUTS, SWAP, EVEN_K)
         else:
-            BLOCK: tl.constexpr = 128 if W_FORMAT == "fp8_128x128" else 1  # rows that share a scale
+            BLOCK: tl.constexpr = rows_of_a_block(W_FORMAT)
             x_scales = None if x_scale_ptr is None else x_scale_ptr + x_row * x_groups
             expert_scales = w_scale_ptr + expert.to(tl.int64) * expert_groups
             scale_row = tile_n * OUTPUTS if ONE_BLOCK else w_row

@@ -2,7 +2,7 @@ import triton
 import triton.language as tl
 
 from triton_kernels._jit.quantize import store_encoded
-from triton_kernels._jit.scaled_product import scaled_product
+from triton_kernels._jit.scaled_product import rows_of_a_block, scaled_product
 from triton_kernels._jit.tile_product import activated, tile_place, tile_product
 
 GROUP = tl.constexpr(8)  # tiles of x's rows walked together
@@ -38,7 +38,7 @@ def matmul_kernel(
         if PRODUCT == "plain":
             acc, acc_up = tile_product(x_rows, w_rows, up_rows, k_first, k_last, ROWS, OUTPUTS, INPUTS, SWAP, EVEN_K)
         else:
-            BLOCK: tl.constexpr = 128 if W_FORMAT == "fp8_128x128" else 1  # rows that share a scale
+            BLOCK: tl.constexpr = rows_of_a_block(W_FORMAT)
             x_scales = None if x_scale_ptr is None else x_scale_ptr + tl.minimum(t, tokens - 1).to(tl.int64) * x_groups
             scale_row = tile_n * OUTPUTS if ONE_BLOCK else w_row
             w_scales = w_scale_ptr + (scale_row // BLOCK).to(tl.int64) * w_groups

@@ -4,13 +4,20 @@ import triton
 import triton.language as tl
 
 from triton_kernels._jit.codec import e2m1_values, scale_values
-from triton_kernels._jit.dot import INTERPRETED, dot
+from triton_kernels._jit.dot import INTERPRETED
+from triton_kernels._jit.tile_product import multiply_tiles
 
 
 @triton.constexpr_function
 def _group(form):
     """Values along K that share a scale; more than any K has where all of a row do."""
-    return {"nvfp4": 16, "mxfp4": 32, "mxfp8": 32, "fp8_1x128": 128, "fp8_128x128": 128}.get(form, 1 << 30)
+    return {"nvfp4": 16, "mxfp4": 32, "mxfp8": 32}.get(form, 128 if form.endswith("x128") else 1 << 30)
+
+
+@triton.constexpr_function
+def rows_of_a_block(form):
+    """Rows that share a scale."""
+    return 128 if form.endswith("128x128") else 1
 
 
 @triton.jit
@@ -46,14 +53,6 @@ def _tile(rows, k0, k_last, INPUTS: tl.constexpr, EVEN_K: tl.constexpr):
 
 
 @triton.jit
-def _multiply(x, w, acc, SWAP: tl.constexpr):
-    if SWAP:
-        return dot(w, tl.trans(x), acc)
-    else:
-        return dot(x, tl.trans(w), acc)
-
-
-@triton.jit
 def _blocks(x, x_scale, w_rows, w_scales, acc, k0, k_last, ONE_BLOCK: tl.constexpr, SWAP: tl.constexpr, INPUTS: tl.constexpr, EVEN_K: tl.constexpr):
     """fp8 x fp8 over one block of 128: a sum of its own, scaled and added in fp32, as DeepSeek promotes it (arXiv 2412.19437, 3.3.2).
 
@@ -61,7 +60,7 @@ def _blocks(x, x_scale, w_rows, w_scales, acc, k0, k_last, ONE_BLOCK: tl.constex
     """
     w = _tile(w_rows, k0, k_last, INPUTS, EVEN_K)
     w_scale = tl.load(w_scales + k0 // 128)
-    part = _multiply(x, w, tl.zeros_like(acc), SWAP)
+    part = multiply_tiles(x, w, tl.zeros_like(acc), SWAP)
     if ONE_BLOCK and SWAP:
         return acc + part * (x_scale * w_scale)[None, :]
     elif ONE_BLOCK:
@@ -75,7 +74,7 @@ def _blocks(x, x_scale, w_rows, w_scales, acc, k0, k_last, ONE_BLOCK: tl.constex
 @triton.jit
 def _promoted(x, w_rows, acc, k0, k_last, SWAP: tl.constexpr, INPUTS: tl.constexpr, EVEN_K: tl.constexpr):
     """fp8 x fp8 over 128 of K, a sum of its own added in fp32: the tensor core's own keeps 14 bits (arXiv 2412.19437, 3.3.2)."""
-    return acc + _multiply(x, _tile(w_rows, k0, k_last, INPUTS, EVEN_K), tl.zeros_like(acc), SWAP)
+    return acc + multiply_tiles(x, _tile(w_rows, k0, k_last, INPUTS, EVEN_K), tl.zeros_like(acc), SWAP)
 
 
 @triton.jit
@@ -95,12 +94,38 @@ def _decoded(x, x_high, w_rows, w_scales, acc, k0, k_last, half, W_FORMAT: tl.co
     codes = _tile(w_rows, k0, k_last, INPUTS, EVEN_K)
     scale = _scale_tile(w_scales, k0, k_last, W_FORMAT, GROUP, INPUTS, EVEN_K)
     if x_high is None:
-        return _multiply(x, _scaled(codes.to(tl.float32), scale, W_FORMAT).to(x.dtype), acc, SWAP)
+        return multiply_tiles(x, _scaled(codes.to(tl.float32), scale, W_FORMAT).to(x.dtype), acc, SWAP)
     else:
         codes = codes.to(tl.int32)
         scale_high = _scale_tile(w_scales + half // GROUP, k0, k_last, W_FORMAT, GROUP, INPUTS, EVEN_K)
-        acc = _multiply(x, _scaled(e2m1_values(codes & 15), scale, W_FORMAT).to(x.dtype), acc, SWAP)
-        return _multiply(x_high, _scaled(e2m1_values(codes >> 4), scale_high, W_FORMAT).to(x.dtype), acc, SWAP)
+        acc = multiply_tiles(x, _scaled(e2m1_values(codes & 15), scale, W_FORMAT).to(x.dtype), acc, SWAP)
+        return multiply_tiles(x_high, _scaled(e2m1_values(codes >> 4), scale_high, W_FORMAT).to(x.dtype), acc, SWAP)
+
+
+@triton.jit
+def _groups(x, x_scale, codes, w_scale, acc, SWAP: tl.constexpr):
+    """fp8 times 4-bit codes (int32), which e4m3 holds exactly, over the 32 of K that share w's scale: one step of an fp8 wgmma, scaled and added in fp32."""
+    part = multiply_tiles(x, e2m1_values(codes).to(tl.float8e4nv), tl.zeros_like(acc), SWAP)
+    w_value = scale_values(w_scale, "e8m0")
+    if SWAP:
+        return acc + part * (w_value[:, None] * x_scale[None, :])
+    else:
+        return acc + part * (x_scale[:, None] * w_value[None, :])
+
+
+@triton.jit
+def _groups_of_both_halves(
+    x_rows, x_scales, w_rows, w_scales, acc, k0, k_last, half,
+    X_FORMAT: tl.constexpr, SWAP: tl.constexpr, INPUTS: tl.constexpr, EVEN_K: tl.constexpr,
+):  # fmt: skip
+    """Low nibbles with x's columns from k0 on, high ones with those from half + k0 on."""
+    X_GROUP: tl.constexpr = _group(X_FORMAT)
+    tl.static_assert(INPUTS == 32)
+    codes = _tile(w_rows, k0, k_last, INPUTS, EVEN_K).to(tl.int32)
+    x = _tile(x_rows, k0, k_last, INPUTS, EVEN_K)
+    acc = _groups(x, tl.load(x_scales + k0 // X_GROUP), codes & 15, tl.load(w_scales + k0 // 32), acc, SWAP)
+    x = _tile(x_rows + half, k0, k_last, INPUTS, EVEN_K)
+    return _groups(x, tl.load(x_scales + (half + k0) // X_GROUP), codes >> 4, tl.load(w_scales + (half + k0) // 32), acc, SWAP)
 
 
 @triton.jit
@@ -126,7 +151,7 @@ def _native(
     w = _tile(w_rows, k0 // PER_BYTE, k_last // PER_BYTE, INPUTS // PER_BYTE, EVEN_K)
     w_scale = _scale_tile(w_scales, k0, k_last, W_FORMAT, _group(W_FORMAT), INPUTS, EVEN_K)
     if INTERPRETED:  # it has no dot_scaled, or a wrong one
-        return _multiply(_widened(x, x_scale, X_FORMAT), _widened(w, w_scale, W_FORMAT), acc, SWAP)
+        return multiply_tiles(_widened(x, x_scale, X_FORMAT), _widened(w, w_scale, W_FORMAT), acc, SWAP)
     elif SWAP:
         return tl.dot_scaled(w, w_scale, W_TYPE, tl.trans(x), x_scale, X_TYPE, acc)
     else:
@@ -165,6 +190,11 @@ def scaled_product(
         acc = _native_loop(x_rows, x_scales, w_rows, w_scales, acc, k_first, k_last, X_FORMAT, W_FORMAT, SWAP, INPUTS, EVEN_K)
         if up_rows is not None:
             acc_up = _native_loop(x_rows, x_scales, up_rows, up_scales, acc_up, k_first, k_last, X_FORMAT, W_FORMAT, SWAP, INPUTS, EVEN_K)
+    elif PRODUCT == "groups":
+        for k0 in tl.range(k_first, k_last, INPUTS):
+            acc = _groups_of_both_halves(x_rows, x_scales, w_rows, w_scales, acc, k0, k_last, k // 2, X_FORMAT, SWAP, INPUTS, EVEN_K)
+            if up_rows is not None:
+                acc_up = _groups_of_both_halves(x_rows, x_scales, up_rows, up_scales, acc_up, k0, k_last, k // 2, X_FORMAT, SWAP, INPUTS, EVEN_K)
     else:
         HALVES: tl.constexpr = PRODUCT == "decoded" and (W_FORMAT == "mxfp4" or W_FORMAT == "nvfp4")
         for k0 in tl.range(k_first, k_last, INPUTS):

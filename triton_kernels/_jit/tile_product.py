@@ -16,7 +16,8 @@ def tile_place(tile, tiles_m, tiles_n, GROUP: tl.constexpr):
 
 
 @triton.jit
-def _step(x, w, acc, SWAP: tl.constexpr):
+def multiply_tiles(x, w, acc, SWAP: tl.constexpr):
+    """acc + x @ w.T, or with SWAP its transpose: weights on the tensor core's M side."""
     if SWAP:
         return dot(w, tl.trans(x), acc)
     else:
@@ -42,9 +43,9 @@ def tile_product(
         inside = None if EVEN_K else ks < k_last
         zero = None if EVEN_K else 0.0
         x = tl.load(x_rows[:, None] + ks, mask=inside, other=zero)
-        acc = _step(x, tl.load(w_rows[:, None] + ks, mask=inside, other=zero), acc, SWAP)
+        acc = multiply_tiles(x, tl.load(w_rows[:, None] + ks, mask=inside, other=zero), acc, SWAP)
         if up_rows is not None:
-            acc_up = _step(x, tl.load(up_rows[:, None] + ks, mask=inside, other=zero), acc_up, SWAP)
+            acc_up = multiply_tiles(x, tl.load(up_rows[:, None] + ks, mask=inside, other=zero), acc_up, SWAP)
     if up_rows is None:
         acc_up = acc
     if SWAP:
