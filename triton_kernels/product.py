@@ -27,6 +27,10 @@ COMPILE_ONLY = {
     "decoded": "4-bit and e4m3 codes decoded in bf16 arithmetic: interpreted in fp32",
 }
 
+# (product, compute capability x 10) whose kernels equal their references on that GPU by a correctness row in docs/evidence/. Until one is there, a recipe that
+# needs it is nobody's default, and a point measured with it says so.
+PROVEN: frozenset[tuple[str, int]] = frozenset()
+
 _TENSOR_SCALED = ("fp8", "fp8_row")
 _TENSOR_SCALED_E5M2 = ("fp8_e5m2", "fp8_e5m2_row")
 _CODED_8_BIT = ("fp8", "fp8_row", "fp8_128x128", "fp8_e5m2", "fp8_e5m2_row", "fp8_e5m2_128x128", "mxfp8")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from triton_kernels.errors import TokenmillError, unknown
 from triton_kernels.formats import FORMATS, Format
-from triton_kernels.product import product_of
+from triton_kernels.product import COMPILE_ONLY, PROVEN, product_of
 
 # The parts of a model that a recipe may quantise, and the first words of tokenmill's names for their matrices within a layer. Everything else stays as the
 # recipe's plain format: what is small or decides much (router, norms, embedding, head; DeepSeek-V3 report, arXiv 2412.19437, 3.3.1), the expansion of
@@ -72,6 +72,16 @@ class Recipe:
         if arch is None or use.takes is self.takes[0]:
             return None
         return f"{self.name} on compute capability {arch / 10:g}: {self.weight.name} weights are widened to {use.takes.name} as they are read ({use.kind})"
+
+
+    def unproven_on(self, arch: int | None) -> str | None:
+        """What to say where the recipe's products are of those that no interpreter runs, and no evidence from such a GPU is there yet."""
+        if arch is None or self.weight is self.plain:
+            return None
+        product = product_of(self.use(arch).takes, self.weight, arch)
+        if product is None or product.name not in COMPILE_ONLY or (product.name, arch) in PROVEN:
+            return None
+        return f"unproven_kernels: {self.name} by {product.kind} has no correctness row from compute capability {arch / 10:g} in docs/evidence yet"
 
 
 def _plain(name: str) -> Recipe:

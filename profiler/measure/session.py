@@ -108,9 +108,8 @@ class Session:
             "formats": formats_of(model, deployment),
             "environment": point_environment(environment, measured.fields["environment"]),
         }
-        if (widened := deployment.recipe.emulated_on(deployment.arch)) is not None:
-            point["warnings"] = [*point["warnings"], widened]
-        point["warnings"] = [*point["warnings"], *self._decoder.notes]
+        said = (deployment.recipe.emulated_on(deployment.arch), deployment.recipe.unproven_on(deployment.arch), *self._decoder.notes)
+        point["warnings"] = [*point["warnings"], *filter(None, said)]
         if spec.emulated:
             point["provenance"] = point["provenance"] | {"step_s": "emulated"}
         return {"point": point, "series": measured.series, "plan": measured.plan}

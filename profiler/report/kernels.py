@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from profiler.report.text import printable
+from triton_kernels.product import COMPILE_ONLY
 from triton_kernels.sass import TENSOR_CORE
 
 Row = dict[str, Any]
@@ -37,6 +38,8 @@ def print_kernels(rows: Sequence[Row], archs: Sequence[int], triton: str, consol
         console.print(f"[red]✗[/] {printable(variant)}: {printable(failure)}", soft_wrap=True)
     if table:
         console.print(f"[dim]{_LEGEND}[/]")
+        for product, why in COMPILE_ONLY.items():
+            console.print(f"[dim]compile-only, unproven until docs/evidence has it: {product}: {printable(why)}[/]")
     failed = sum(bool(row["failures"]) for row in rows)
     verdict = f"{failed} not as they must be" if failed else "all as they must be" if rows else "nothing is in use"
     on = f"{', '.join(f'sm_{arch}' for arch in archs)} (triton {printable(triton)})"

@@ -32,6 +32,14 @@ def test_emulation_is_said_and_only_then() -> None:
     assert RECIPES["bf16"].emulated_on(70) is None
 
 
+def test_what_no_gpu_has_proven_is_said() -> None:
+    said = RECIPES["nvfp4"].unproven_on(100)
+    assert said == "unproven_kernels: nvfp4 by tcgen05 mxf4nvf4 has no correctness row from compute capability 10 in docs/evidence yet"
+    assert RECIPES["nvfp4"].unproven_on(None) is None
+    assert RECIPES["bf16"].unproven_on(100) is None
+    assert RECIPES["fp8"].unproven_on(90) is None  # blocks are interpreted as they are
+
+
 def test_a_gpu_that_cannot_multiply_at_all_is_refused() -> None:
     with pytest.raises(TokenmillError, match=r"compute capability 7.*run in bf16"):
         RECIPES["fp8"].use(70)
