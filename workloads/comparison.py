@@ -20,8 +20,8 @@ from workloads.model_spec import ModelSpec
 from workloads.shape import StepShape
 from workloads.steps import StepRunner
 
-# One decode step of so many sequences: enough rows for top-1 agreement to mean something, little beside the windows of a point.
-SHAPE = StepShape(phase="decode", batch=32, context=256)
+# One decode step of so many sequences of so many tokens: enough rows for top-1 agreement to mean something, little beside the windows of a point.
+BATCH, CONTEXT = 32, 256
 
 Key = tuple[str, int | None, int]
 
@@ -64,7 +64,8 @@ class Numbers:
 
 def numbers_of(spec: ModelSpec, deployment: Deployment, device: torch.device, decoder: Decoder, *, seed: int) -> Numbers:
     """Runs the comparison's step. The same seed gives the same tokens, cache and routing whatever the formats."""
-    runner = StepRunner(spec, deployment, SHAPE, device, seed=seed, decoder=decoder)
+    shape = StepShape(phase="decode", batch=BATCH, context=min(CONTEXT, spec.max_positions))
+    runner = StepRunner(spec, deployment, shape, device, seed=seed, decoder=decoder)
     with _Outputs() as recorded:
         logits_SV, *_ = runner.step(0)
     return Numbers(logits_SV=logits_SV.detach().float().cpu(), outputs=recorded.by_place)

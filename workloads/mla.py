@@ -52,9 +52,9 @@ class MlaAttention:
         self.o_HV = weights.matrix(f"{name}.o", h, a * v, std=back * (a * v) ** -0.5, cuts=by_input)
         deployment = rank.deployment
         self.latent_scale = None if deployment.kv_format.plain else weights.cache_scale(f"{name}.latent_scale")
-        self._plain = "" if deployment.kv_format.plain else deployment.activation_format.name
-        # The format that the last step of attention itself writes: groups that share a scale lie in one head.
         self._activation = deployment.activation_format
+        self._gathered = "" if deployment.kv_format.plain else self._activation.name  # what latents are read back in; "": as they are
+        # The format that the last step of attention itself writes: groups that share a scale lie in one head.
         self._attended = self.o_HV.takes if fuses(self.o_HV.takes, v) else self._activation
 
     @property
@@ -74,16 +74,16 @@ class MlaAttention:
         with part("qkv_a"):
             a_TX = self.q_a_kv_a_XH(x_TH).values
         with part("latent_kv_write"):
-            rank, query = self.block.query_rank or 0, self.q_b_FU.takes
+            query_rank = self.block.query_rank or 0
             u_TU = in_format(
                 lambda y_scale, out_format: latent_kv_write(
                     a_TX, cos_sin_QD, inputs.positions_T, inputs.slots_T, latent_PBW, self.q_a_norm_U, self.kv_a_norm_C, NORM_EPS, self.latent_scale,
                     y_scale, out_format,
                 ),
-                a_TX, (a_TX.shape[0], rank), query if rank else self._activation,
+                a_TX, (a_TX.shape[0], query_rank), self.q_b_FU.takes if query_rank else self._activation,
             )  # fmt: skip
         with part("q_b"):
-            q_TF = self.q_b_FU(u_TU if rank else x_TH).values
+            q_TF = self.q_b_FU(u_TU if query_rank else x_TH).values
         q_TAF = q_TF.view(q_TF.shape[0], -1, self.block.nope_dim + self.block.rope_dim)
         attend = self._expanded if self.expands(inputs.max_query_len) else self._absorbed
         o_TV = attend(q_TAF, cos_sin_QD, inputs, latent_PBW)
@@ -114,7 +114,7 @@ class MlaAttention:
         heads, both, c = self.kv_b_AOC.shape
         with part("latent_gather"):
             latent_NC, key_ND = latent_gather(
-                latent_PBW, inputs.block_table_SM, inputs.context_start_S1, inputs.context_tokens, self.block.rope_dim, self.latent_scale, self._plain
+                latent_PBW, inputs.block_table_SM, inputs.context_start_S1, inputs.context_tokens, self.block.rope_dim, self.latent_scale, self._gathered
             )  # fmt: skip
         with part("kv_b"):
             kv_NO = matmul(latent_NC, self.kv_b_AOC.view(heads * both, c), None, "none")

@@ -17,7 +17,7 @@ from workloads.inputs import PAGE_SLOTS, meta_inputs, pages_per_sequence
 from workloads.model_spec import Gqa, Mla, ModelSpec
 from workloads.plan import Plan
 from workloads.quantization import stays
-from workloads.recipe import PARTS, Use
+from workloads.recipe import PART_OF, Use
 from workloads.rope import rotary_table
 from workloads.shape import StepShape
 from workloads.step_inputs import KvCache, Sampling
@@ -70,22 +70,31 @@ def use_of(spec: ModelSpec, deployment: Deployment) -> UseOf:
 
 
 def formats_of(spec: ModelSpec, deployment: Deployment) -> dict[str, dict[str, str | None]]:
-    """The resolved recipe: of each part of this model, and of everything else (`plain`), the formats of weights and activations and the instruction."""
-    recipe, latent = deployment.recipe, isinstance(spec.attention, Mla)
-    quantised, plain = recipe.use(deployment.arch), recipe.use_plain(deployment.arch)
-    there = {"attention"} | ({"experts"} if spec.moe is not None else set()) | ({"mlp"} if spec.dense_intermediate is not None else set())
-    if spec.moe is not None and spec.moe.shared_intermediate:
-        there.add("shared")
-    uses = {part: quantised if recipe.part_of(names[0], latent=latent) else plain for part, names in PARTS.items() if part in there}
-    return {part: {"weight": use.weight.name, "takes": use.takes.name, "kind": use.kind} for part, use in {**uses, "plain": plain}.items()}
+    """The resolved recipe, from the matrices that the model itself asks for: of each part, and of everything else (`plain`), the formats of weights and
+    activations and the tensor-core instruction. Where a checkpoint left some layers of a part out, both, joined by " | "."""
+    uses: dict[str, dict[Use, None]] = {}
+    for name, use in _meta_weights(spec, deployment).matrices.items():
+        uses.setdefault(PART_OF[within_layer(name)], {})[use] = None
+    uses["plain"] = {deployment.recipe.use_plain(deployment.arch): None}
+    return {part: _joined(list(found)) for part, found in uses.items()}
+
+
+def _joined(uses: list[Use]) -> dict[str, str | None]:
+    kinds = [use.kind for use in uses if use.kind is not None]
+    return {"weight": " | ".join(u.weight.name for u in uses), "takes": " | ".join(u.takes.name for u in uses), "kind": " | ".join(kinds) or None}
+
+
+def _meta_weights(spec: ModelSpec, deployment: Deployment) -> MetaWeights:
+    """What a model asks for, without running a step: milliseconds."""
+    weights = MetaWeights(use_of=use_of(spec, deployment))
+    Decoder(spec, weights, rotary_table(spec.rope, 1, META), Rank(deployment=deployment))
+    return weights
 
 
 def rank_sizes(spec: ModelSpec, deployment: Deployment) -> Sizes:
     """Sizes alone, without running a step: milliseconds."""
     deployment.check(spec)
-    weights = MetaWeights(use_of=use_of(spec, deployment))
-    Decoder(spec, weights, rotary_table(spec.rope, 1, META), Rank(deployment=deployment))
-    return _sizes(spec, deployment, weights)
+    return _sizes(spec, deployment, _meta_weights(spec, deployment))
 
 
 def _sizes(spec: ModelSpec, deployment: Deployment, weights: MetaWeights) -> Sizes:

@@ -17,7 +17,7 @@ PARTS = {
     "shared": ("shared.gate_up", "shared.down"),
     "mlp": ("mlp.gate_up", "mlp.down"),
 }
-_PART_OF = {name: part for part, names in PARTS.items() for name in names}
+PART_OF = {name: part for part, names in PARTS.items() for name in names}
 ALL = tuple(PARTS)
 MLP = ("experts", "shared", "mlp")
 
@@ -45,7 +45,7 @@ class Recipe:
 
     def part_of(self, within_layer: str, *, latent: bool) -> str | None:
         """The part that this recipe quantises and a matrix belongs to; None: it stays plain. `within_layer`: its name there, such as experts.down."""
-        part = _PART_OF.get(within_layer)
+        part = PART_OF.get(within_layer)
         if part not in self.parts or (part == "attention" and latent and not self.latent_attention):
             return None
         return part
@@ -73,7 +73,6 @@ class Recipe:
             return None
         return f"{self.name} on compute capability {arch / 10:g}: {self.weight.name} weights are widened to {use.takes.name} as they are read ({use.kind})"
 
-
     def unproven_on(self, arch: int | None) -> str | None:
         """What to say where the recipe's products are of those that no interpreter runs, and no evidence from such a GPU is there yet."""
         if arch is None or self.weight is self.plain:
@@ -90,9 +89,7 @@ def _plain(name: str) -> Recipe:
 
 def _quantised(name: str, weight: str, takes: str, *, parts: tuple[str, ...], latent_attention: bool = True) -> Recipe:
     bf16 = FORMATS["bf16"]
-    return Recipe(
-        name=name, plain=bf16, weight=FORMATS[weight], takes=(FORMATS[takes], bf16), parts=parts, latent_attention=latent_attention
-    )  # fmt: skip
+    return Recipe(name=name, plain=bf16, weight=FORMATS[weight], takes=(FORMATS[takes], bf16), parts=parts, latent_attention=latent_attention)
 
 
 RECIPES = {
@@ -107,7 +104,7 @@ RECIPES = {
         _quantised("mxfp8", "mxfp8", "mxfp8", parts=ALL),
         # Experts (or the MLPs of a dense model) alone, as gpt-oss is published; with e4m3 activations on Blackwell (TensorRT-LLM, vLLM), bf16 elsewhere.
         _quantised("mxfp4", "mxfp4", "mxfp8", parts=MLP),
-        # Every linear layer, but for attention over latents: NVIDIA's Qwen3 and Llama NVFP4 checkpoints, and DeepSeek-R1's, which leaves self_attn out.
+        # Every linear layer, but for attention over latents, as NVIDIA's checkpoints are understood to be; a checkpoint's own list of exclusions decides.
         _quantised("nvfp4", "nvfp4", "nvfp4", parts=ALL, latent_attention=False),
     )
 }

@@ -92,12 +92,14 @@ class MetaWeights:
 
     use_of: UseOf
     parameters: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    matrices: dict[str, Use] = field(default_factory=dict)  # how those that a recipe may quantise are kept and multiplied
     rank_bytes: int = 0
 
     def __call__(self, name: str, *dims: int, std: float | None, cuts: tuple[Cut, ...] = ()) -> torch.Tensor:
         return self._asked(name, dims, cuts).weight.values
 
     def matrix(self, name: str, *dims: int, std: float, cuts: tuple[Cut, ...] = ()) -> Matrix:
+        self.matrices[name] = self.use_of(name, dims)
         return self._asked(name, dims, cuts)
 
     def cache_scale(self, name: str) -> torch.Tensor:
@@ -137,16 +139,12 @@ class RandomWeights:
         weight = empty_operand(local, use.weight, self.device, layout=use.layout)
         # One expert at a time: encoding takes several times the memory of what it encodes.
         for expert in range(local[0]) if len(local) == 3 else (slice(None),):
-            drawn = torch.empty(local[-2:], dtype=_DRAWN.get(use.takes.dtype, torch.bfloat16), device=self.device)
+            drawn = torch.empty(local[-2:], dtype=use.weight.dtype if use.weight.plain else torch.bfloat16, device=self.device)
             put(weight, expert, encode(drawn.normal_(0.0, std, generator=self._generator), use.weight, layout=use.layout))
         return Matrix(weight=weight, takes=use.takes)
 
     def cache_scale(self, name: str) -> torch.Tensor:
         return torch.ones(1, device=self.device)  # as vLLM without a calibrated one
-
-
-# What random matrices are drawn in before they are encoded: the recipe's plain format, bf16 for every quantised one.
-_DRAWN = {dtype: dtype for dtype in (torch.float32, torch.float16)}
 
 
 def put(weight: Operand, place: int | slice, part: Operand) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -71,23 +70,14 @@ def floor(
         span_of(g, deployments[0].gpus, span)
     shapes = [StepShape(phase=one, batch=size, context=length, mtp=mtp) for one in phases for size in whole_numbers("--batch", batch) for length in contexts]
 
-    from profiler.modelled.fits import sizes_of, smallest_deployment
-    from profiler.modelled.floor import FloorRequest, floor_row, plan_of
+    from profiler.modelled.floor import FloorRequest, floor_rows
 
-    rows: list[dict[str, Any]] = []
-    sizes_by_deployment = sizes_of(spec)
-    for deployment in deployments:
-        for shape in shapes:
-            plans: dict[Any, Any] = {}  # GPUs that multiply the same formats share a plan
-            for g in gpus:
-                here = replace(deployment, arch=g.arch)
-                request = FloorRequest(spec=spec, deployment=here, shape=shape, routing=drawn, rank=rank, span=span, seed=seed)
-                takes = here.recipe.use(g.arch).takes.name
-                if takes not in plans:
-                    plans[takes] = plan_of(request)
-                plan, sizes = plans[takes]
-                smallest = smallest_deployment(spec, deployment, shape, g.memory_bytes, sizes_by_deployment)
-                rows.append(floor_row(request, plan, sizes, g, rates, smallest))
+    requests = [
+        FloorRequest(spec=spec, deployment=deployment, shape=shape, routing=drawn, rank=rank, span=span, seed=seed)
+        for deployment in deployments
+        for shape in shapes
+    ]
+    rows = floor_rows(requests, gpus, rates)
     if as_json:
         print(json.dumps({"schema_version": 1, "rows": rows}, allow_nan=False))
         return

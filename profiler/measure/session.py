@@ -96,11 +96,12 @@ class Session:
         params = sizes.params if model is whole else rank_sizes(whole, deployment).params
         del runner
         self.release()  # the cache and graphs of this shape; the weights stay
+        numerics = self._compared(model, deployment, spec, device) if spec.compare else None
         point = UNMEASURED | subject_fields(spec, environment) | measured.fields
         point |= {
             "status": "ok",
             "error": None,
-            "numerics": self._compared(model, deployment, spec, device) if spec.compare else None,
+            "numerics": numerics,
             "plan": plan_id(measured.plan),
             "params": asdict(params),
             "weight_bytes": sizes.weight_bytes,
@@ -110,20 +111,26 @@ class Session:
         }
         said = (deployment.recipe.emulated_on(deployment.arch), deployment.recipe.unproven_on(deployment.arch), *self._decoder.notes)
         point["warnings"] = [*point["warnings"], *filter(None, said)]
+        if numerics is not None:
+            point["provenance"] = point["provenance"] | {"numerics": "measured"}
         if spec.emulated:
             point["provenance"] = point["provenance"] | {"step_s": "emulated"}
         return {"point": point, "series": measured.series, "plan": measured.plan}
 
     def _compared(self, model: ModelSpec, deployment: Deployment, spec: PointSpec, device: torch.device) -> dict[str, Any] | None:
-        """This recipe's numbers against its plain format's on the same weights, once for all points of these; None for what is compared with, and where
-        that was not measured before."""
+        """This recipe's numbers against its plain format's on the same weights, once for all points of these; None for what is compared with, where that was
+        not measured before, and where memory does not hold one step more: the point stands without."""
         if self._numerics is not None and self._numerics[0] == spec.weights_key:
             return self._numerics[1]
         assert self._decoder is not None, spec.precision
         self._progress("comparing", None, "")
         plain, of = deployment.recipe.plain.name, (spec.model, spec.layers, spec.seed)
-        numbers = numbers_of(model, deployment, device, self._decoder, seed=spec.seed)
         found = None
+        try:
+            numbers = numbers_of(model, deployment, device, self._decoder, seed=spec.seed)
+        except (torch.OutOfMemoryError, MemoryError):
+            self._numerics = (spec.weights_key, None)
+            return None
         if spec.precision == spec.kv_cache == plain:
             self._plain = ((plain, *of), numbers)
         elif self._plain is not None and self._plain[0] == (plain, *of):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from profiler.gpus import GpuSpec
@@ -65,6 +65,23 @@ def _layers_drawn(request: FloorRequest) -> int:
             raise TokenmillError(f"--ep {deployment.ep}: {too_many}; lower --batch or --context")
     layers = len(request.spec.moe_layers) + 1
     return layers if request.routing.kind == "histogram" else min(layers, max(1, TOKENS_DRAWN // tokens))
+
+
+def floor_rows(requests: Sequence[FloorRequest], gpus: Sequence[GpuSpec], ceilings: dict[str, float]) -> list[dict[str, Any]]:
+    """A row for each request, all of one model, on each GPU. GPUs that multiply the same formats share a plan. Imports torch."""
+    from profiler.modelled.fits import sizes_of, smallest_deployment
+
+    rows, sizes_by_deployment = [], sizes_of(requests[0].spec)
+    for request in requests:
+        plans: dict[str, tuple[dict[str, Any], Sizes]] = {}  # by the format that quantised matrices are multiplied with
+        for gpu in gpus:
+            here = replace(request, deployment=replace(request.deployment, arch=gpu.arch))
+            takes = here.deployment.recipe.use(gpu.arch).takes.name
+            if takes not in plans:
+                plans[takes] = plan_of(here)
+            smallest = smallest_deployment(request.spec, request.deployment, request.shape, gpu.memory_bytes, sizes_by_deployment)
+            rows.append(floor_row(here, *plans[takes], gpu, ceilings, smallest))
+    return rows
 
 
 def floor_row(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from profiler.report.numbers import percent, si
+from profiler.report.numbers import NONE, percent, si
 from profiler.report.rows import Figures
 from profiler.report.text import printable
 
@@ -50,8 +50,10 @@ def _numerics(numerics: Mapping[str, Any] | None) -> str:
         return ""
     parts = numerics.get("parts") or {}
     worst = max(parts, key=lambda part: parts[part], default=None)
+    kl = numerics.get("kl_nats")
     return (
         f"; against {printable(numerics.get('against'))}: logits {percent(numerics.get('logits_relative_error'))} off, "
-        f"KL {numerics.get('kl_nats', 0.0):.2g} nats, top-1 {percent(numerics.get('top1_agreement'))} of {numerics.get('tokens')}"
+        f"KL {NONE if kl is None else f'{kl:.2g}'} nats, top-1 {percent(numerics.get('top1_agreement'))} of {numerics.get('tokens')}"
         + (f", worst {printable(worst)} {percent(parts[worst])}" if worst is not None else "")
+        + " (meas)"
     )

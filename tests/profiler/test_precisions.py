@@ -22,7 +22,7 @@ def test_each_recipe_has_one_line() -> None:
     plain, mxfp4 = precision_lines([point("bf16", BF16, 2e9), point("mxfp4", MXFP4, 6e8, numerics=numerics), point("mxfp4", MXFP4, 6e8)])
     assert plain == "[bold]bf16[/]: 2.00 GB; all bf16"
     assert mxfp4.startswith("[bold]mxfp4[/]: 600 MB; experts mxfp4 × bf16 (wgmma bf16), the rest bf16; against bf16: logits 5.0% off, KL 0.0016 nats, top-1 8")
-    assert mxfp4.endswith("of 32, worst x 20%")
+    assert mxfp4.endswith("of 32, worst x 20% (meas)")
 
 
 def test_hostile_names_are_inert() -> None:

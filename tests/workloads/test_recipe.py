@@ -53,6 +53,8 @@ def test_parts_are_as_production_serves_them() -> None:
         "attention": "bf16", "experts": "nvfp4", "shared": "nvfp4", "mlp": "nvfp4", "plain": "bf16",
     }  # fmt: skip
     assert formats_of(r1, Deployment(precision="fp8", arch=90))["attention"] == {"weight": "fp8_128x128", "takes": "fp8_1x128", "kind": "wgmma e4m3"}
+    oss = formats_of(read_model("gpt-oss-120b"), Deployment(precision="fp8", arch=90))
+    assert (oss["attention"]["weight"], oss["experts"]["weight"]) == ("bf16", "fp8_128x128")
     assert formats_of(read_model("qwen3-30b-a3b"), Deployment(precision="mxfp4", arch=90))["attention"]["weight"] == "bf16"
 
 

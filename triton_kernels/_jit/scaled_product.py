@@ -53,6 +53,15 @@ def _tile(rows, k0, k_last, INPUTS: tl.constexpr, EVEN_K: tl.constexpr):
 
 
 @triton.jit
+def _outer(x_scale, w_scale, SWAP: tl.constexpr):
+    """The scale of every sum of a tile, from those of its rows and of its outputs."""
+    if SWAP:
+        return w_scale[:, None] * x_scale[None, :]
+    else:
+        return x_scale[:, None] * w_scale[None, :]
+
+
+@triton.jit
 def _blocks(x, x_scale, w_rows, w_scales, acc, k0, k_last, ONE_BLOCK: tl.constexpr, SWAP: tl.constexpr, INPUTS: tl.constexpr, EVEN_K: tl.constexpr):
     """fp8 x fp8 over one block of 128: a sum of its own, scaled and added in fp32, as DeepSeek promotes it (arXiv 2412.19437, 3.3.2).
 
@@ -65,10 +74,8 @@ def _blocks(x, x_scale, w_rows, w_scales, acc, k0, k_last, ONE_BLOCK: tl.constex
         return acc + part * (x_scale * w_scale)[None, :]
     elif ONE_BLOCK:
         return acc + part * (x_scale * w_scale)[:, None]
-    elif SWAP:
-        return acc + part * (w_scale[:, None] * x_scale[None, :])
     else:
-        return acc + part * (x_scale[:, None] * w_scale[None, :])
+        return acc + part * _outer(x_scale, w_scale, SWAP)
 
 
 @triton.jit
@@ -80,11 +87,7 @@ def _promoted(x, w_rows, acc, k0, k_last, SWAP: tl.constexpr, INPUTS: tl.constex
 @triton.jit
 def _row_scaled(acc, x_scales, w_scales, SWAP: tl.constexpr):
     """A sum times the scales of its rows and outputs, each loaded once."""
-    x_scale, w_scale = tl.load(x_scales), tl.load(w_scales)
-    if SWAP:
-        return acc * (w_scale[:, None] * x_scale[None, :])
-    else:
-        return acc * (x_scale[:, None] * w_scale[None, :])
+    return acc * _outer(tl.load(x_scales), tl.load(w_scales), SWAP)
 
 
 @triton.jit
@@ -106,11 +109,7 @@ def _decoded(x, x_high, w_rows, w_scales, acc, k0, k_last, half, W_FORMAT: tl.co
 def _groups(x, x_scale, codes, w_scale, acc, SWAP: tl.constexpr):
     """fp8 times 4-bit codes (int32), which e4m3 holds exactly, over the 32 of K that share w's scale: one step of an fp8 wgmma, scaled and added in fp32."""
     part = multiply_tiles(x, e2m1_values(codes).to(tl.float8e4nv), tl.zeros_like(acc), SWAP)
-    w_value = scale_values(w_scale, "e8m0")
-    if SWAP:
-        return acc + part * (w_value[:, None] * x_scale[None, :])
-    else:
-        return acc + part * (x_scale[:, None] * w_value[None, :])
+    return acc + part * _outer(x_scale, scale_values(w_scale, "e8m0"), SWAP)
 
 
 @triton.jit
