@@ -15,9 +15,16 @@ class PowerSample:
     counter_j: float | None = None  # total energy since some past moment; steps about every 100 ms on data-centre boards
     instant_w: float | None = None  # mean over the sensor's shortest window (25 ms of every 100 ms on A100 and H100: arXiv 2312.02741)
     average_w: float | None = None  # mean over about 1 s: lags every change of load
+    module_w: float | None = None  # the module's, CPU and memory of a superchip with it; holds the board's and is never added to it
+    memory_w: float | None = None  # the device memory's part of the board's
     sm_hz: float | None = None
     temperature_c: float | None = None
     event_reasons: int | None = None  # NVML clocks event reasons, a bit mask
+    # Seconds since the driver was loaded that clocks were held back, by reason.
+    sw_power_cap_s: float | None = None
+    sw_thermal_s: float | None = None
+    hw_thermal_s: float | None = None
+    hw_power_brake_s: float | None = None
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
@@ -27,9 +34,11 @@ class PowerSample:
 class PowerTrace:
     """Samples in the order they were taken, and what their source says of itself."""
 
-    source: str  # "nvml", "declared", "replay", "none"
+    source: str  # "nvml", "dcgm", "rapl", "hwmon", "meter", "declared", "replay", "none"
     kind: str | None  # "measured", "assumed", "replayed"; None: no power
     sensor_accuracy: float | None  # of the sensor's class, as a share of the reading
+    device: str = "gpu0"  # what drew the power: "gpu0", "package-0", "node"
+    boundary: str = "board"  # which boundary it belongs to: "board", "cpu" or "node"
     samples: tuple[PowerSample, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)  # figure -> why it is missing
     invalid_reasons: tuple[str, ...] = ()  # why no figure of this source may be believed

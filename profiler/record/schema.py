@@ -11,7 +11,8 @@ SCHEMA_VERSION = 1
 class Field:
     """One field.
 
-    `where`: point (recorded), derived (computed when reading a point), mix (computed from two points), window, series, floor (a row of `floor --json`).
+    `where`: point (recorded), derived (computed when reading a point), mix (computed from two points), window, series and op (rows beside a point), floor
+    (a row of `floor --json`).
     """
 
     name: str
@@ -57,7 +58,7 @@ FIELDS: tuple[Field, ...] = (
         ("deployment_gpus", "GPUs", "GPUs of the whole deployment, which rates are per"),
         ("device", "", "cuda or cpu"),
         ("kernels", "", "triton, or best (a library's where faster)"),
-        ("kernel_ratio", "", "our kernels' time over the best library's on this GPU"),
+        ("kernel_ratio", "", "best library's time over our kernels' on this GPU: 1 is as fast, 0.8 takes a quarter longer; null: nobody compared"),
         ("step_s", "s", "one step: median, p10, p90, ci95 [low, high] of the mean over windows, n steps"),
         ("windows", "", "one entry per measured window"),
         ("output_tokens", "tokens", "tokens that the windows emitted, on this rank"),
@@ -68,10 +69,26 @@ FIELDS: tuple[Field, ...] = (
         ("energy_j", "J", "energy of the measured GPUs in the windows"),
         ("energy_spread_j", "J", "how far off the windows' edges can put energy_j, sensor error apart; null where the method has none"),
         ("energy_disagreement", "", "energy counter against integrated instant power, as a share of the larger"),
+        ("energy_per_step_j", "J", "energy of the measured GPUs per step: mean, ci95 [low, high] over windows, n windows; sensor_accuracy is apart from it"),
+        ("dynamic_energy_j", "J", "energy_j less idle_board_w over the windows"),
         ("board_w", "W", "mean power in the windows that a sensor saw, all measured GPUs"),
         ("board_w_p99", "W", "99th percentile of sampled power"),
-        ("node_w", "W", "power of the node as declared, for the measured GPUs; null where a sensor was read"),
+        ("module_w", "W", "mean power of a superchip's whole module; holds board_w, never added to it"),
+        ("memory_w", "W", "mean power of the device memory, a part of board_w"),
+        ("power_scope", "", "what the energy counter counts: gpu or module; null where nothing tells"),
+        ("cpu_w", "W", "mean power of all CPUs and their memory (RAPL, hwmon), the whole host's"),
+        ("cpu_w_p99", "W", "its 99th percentile"),
+        ("cpu_source", "", "rapl or hwmon"),
+        ("host_share", "", "measured GPUs over all GPUs of the node: the share of cpu_w that is counted with them"),
+        ("board_cpu_w", "W", "board_w + host_share x cpu_w"),
+        ("node_w", "W", "power of the node per measured GPU: a meter's where one was given, else as declared"),
+        ("node_w_p99", "W", "its 99th percentile, of a meter"),
         ("idle_board_w", "W", "power with weights in place and nothing running, before the first windows on this power source"),
+        ("event_share", "", "share of the windows' time that clocks were held back, by reason: sw_power_cap, sw_thermal, hw_thermal, hw_power_brake"),
+        ("phases", "", "what ran when: name, t_start_s, t_end_s on the monotonic clock of the series"),
+        ("clock", "", "one moment on both clocks: monotonic_s, unix_s, and drift_s, by how much they came apart until the point's end"),
+        ("per_op", "", "operations measured alone (rows in ops/): measured, left_out (why, one line each); null: not asked for"),
+        ("digests", "", "SHA-256 of the point's rows in series/ and ops/"),
         ("power_source", "", "nvml-counter, nvml-instant, nvml-average, rapl, declared, replay or none"),
         ("sensor_accuracy", "", "share of the reading that the sensor's class may be off by"),
         ("plan", "", "id of the recorded plan: every operation of the step with its work"),
@@ -110,6 +127,26 @@ FIELDS: tuple[Field, ...] = (
         ("sm_hz", "Hz", "clock of the multiprocessors"),
         ("temperature_c", "deg C", "GPU temperature"),
         ("event_reasons", "", "bit mask of reasons why clocks were held back"),
+        ("device", "", "what the sample is of: gpu0, package-0, node"),
+        ("boundary", "", "board, cpu or node"),
+        ("module_w", "W", "power of a superchip's whole module"),
+        ("memory_w", "W", "power of the device memory"),
+        ("sw_power_cap_s", "s", "time since the driver was loaded that clocks were held back at the power limit; likewise the next three"),
+        ("sw_thermal_s", "s", "by the driver, for temperature"),
+        ("hw_thermal_s", "s", "by the hardware, for temperature"),
+        ("hw_power_brake_s", "s", "by an external power brake"),
+    ),
+    *_fields(
+        "op",
+        ("entry", "", "place of the operation in the plan's calls"),
+        ("op", "", "operation"),
+        ("part", "", "place in the model"),
+        ("count", "", "calls of it in one step"),
+        ("call_s", "s", "one call alone: median, ci95 of the mean over windows, n windows; null where it was left out"),
+        ("call_j", "J", "energy of one call, idle power with it: mean, ci95 over windows, n; null without a sensor"),
+        ("rotated", "", "calls of different layers that replays rotated through, so that weights come from memory"),
+        ("windows", "", "t_start_s, t_end_s, calls, energy_j of each window"),
+        ("why_not", "", "why it was left out"),
     ),
     *_fields(
         "derived",

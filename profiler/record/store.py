@@ -2,7 +2,8 @@
 
     runs/<run_id>/run.json                     what was asked, on what machine, how it ended (replaced atomically)
     runs/<run_id>/plans/<sha>.json             a step's calls with their work
-    runs/<run_id>/series/<point_id>.jsonl.gz   power samples
+    runs/<run_id>/series/<point_id>.jsonl.gz   power samples (profiler.record.rows)
+    runs/<run_id>/ops/<point_id>.jsonl.gz      operations measured alone
     runs/<run_id>/points.jsonl                 one line per point; a line that is there in full is committed
 
 A kill at any moment loses at most the point being measured. Importable without torch.
@@ -11,7 +12,6 @@ A kill at any moment loses at most the point being measured. Importable without 
 from __future__ import annotations
 
 import errno
-import gzip
 import json
 import os
 import re
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.record.redact import redacted_argv
+from profiler.record.rows import KINDS, compressed, digest, text_of
 from profiler.record.schema import SCHEMA_VERSION
 from triton_kernels.errors import TokenmillError
 
@@ -90,8 +91,8 @@ class RunWriter:
         with _explained(root):
             root.mkdir(parents=True, exist_ok=True)
             path.mkdir()
-            (path / "plans").mkdir()
-            (path / "series").mkdir()
+            for folder in ("plans", *KINDS):
+                (path / folder).mkdir()
         writer = cls(path, header)
         writer.update()
         return writer
@@ -102,8 +103,15 @@ class RunWriter:
         with _explained(self.path):
             _replace(self.path / "run.json", _dumps(self.header, indent=1).encode() + b"\n")
 
-    def commit(self, point: Mapping[str, Any], *, series: Iterable[Mapping[str, Any]] = (), plan: Mapping[str, Any] | None = None) -> None:
-        """Adds a point. Its plan (named by `point["plan"]`) and series are on disk before its line is; the line is the commit."""
+    def commit(
+        self,
+        point: Mapping[str, Any],
+        *,
+        series: Iterable[Mapping[str, Any]] = (),
+        ops: Iterable[Mapping[str, Any]] = (),
+        plan: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Adds a point. Its plan (named by `point["plan"]`) and rows are on disk before its line is; the line is the commit, and holds the rows' digests."""
         point_id = str(point["point_id"])
         assert RUN_ID.fullmatch(point_id), point_id
         with _explained(self.path):
@@ -112,10 +120,12 @@ class RunWriter:
                 plan_path = self.path / "plans" / f"{point['plan']}.json"
                 if not plan_path.exists():
                     _replace(plan_path, _dumps(plan).encode())
-            lines = "".join(_dumps(sample) + "\n" for sample in series)
-            if lines:
-                _replace(self.path / "series" / f"{point_id}.jsonl.gz", gzip.compress(lines.encode(), 6, mtime=0))
-            _append(self.path / "points.jsonl", _dumps(point).encode() + b"\n")
+            digests = {}
+            for kind, text in (("series", text_of(series)), ("ops", text_of(ops))):
+                if text:
+                    _replace(self.path / kind / f"{point_id}.jsonl.gz", compressed(text))
+                    digests[kind] = digest(text)
+            _append(self.path / "points.jsonl", _dumps({**point, "digests": digests}).encode() + b"\n")
         self.committed += 1
 
     def finish(self, status: str) -> None:
@@ -235,7 +245,7 @@ def _plans(path: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def _points(path: Path) -> Iterator[dict[str, Any]]:
-    lines = _bytes(path, MOST_POINTS_BYTES).split(b"\n") if path.exists() else [b""]
+    lines = file_bytes(path, MOST_POINTS_BYTES).split(b"\n") if path.exists() else [b""]
     for number, line in enumerate(lines[:-1], start=1):  # what follows the last line end is empty, or torn by a kill
         try:
             point = json.loads(line, parse_constant=_refuse_constant)
@@ -248,7 +258,7 @@ def _points(path: Path) -> Iterator[dict[str, Any]]:
 
 def _object(path: Path, most_bytes: int) -> dict[str, Any]:
     try:
-        value = json.loads(_bytes(path, most_bytes), parse_constant=_refuse_constant)
+        value = json.loads(file_bytes(path, most_bytes), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as e:
         raise TokenmillError(f"{path}: is damaged ({_short(e)})") from e
     if not isinstance(value, dict):
@@ -256,7 +266,7 @@ def _object(path: Path, most_bytes: int) -> dict[str, Any]:
     return value
 
 
-def _bytes(path: Path, most_bytes: int) -> bytes:
+def file_bytes(path: Path, most_bytes: int) -> bytes:
     """The file's content. Links, pipes, devices and files over the cap are refused."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

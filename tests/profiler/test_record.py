@@ -21,6 +21,7 @@ from profiler.economics.derive import derive_run
 from profiler.economics.prices import price_from_json
 from profiler.record import store as record
 from profiler.record.redact import redacted, redacted_argv
+from profiler.record.rows import compressed, read_rows, text_of
 from profiler.record.store import Run, RunWriter, read_run
 from triton_kernels.errors import TokenmillError
 
@@ -265,3 +266,31 @@ def test_secrets_do_not_reach_the_record(tmp_path: Path, argv: list[str], kept: 
 def test_free_text_keeps_no_known_secret(secret: str) -> None:
     text = f"failed at https://me:{secret}@host/v1 with Bearer {secret}== and sk-{secret}"
     assert secret not in redacted(text)
+
+
+def test_rows_that_were_changed_or_cut_short_are_refused(tmp_path: Path) -> None:
+    writer = RunWriter.create(tmp_path, subject="tiny-moe", argv=[], version=None)
+    series = [{"t_s": 1.0, "instant_w": 65.0}, {"t_s": 2.0, "instant_w": 66.0}]
+    writer.commit(point("000-a"), series=series, ops=[{"entry": 0, "op": "matmul"}])
+    writer.commit(point("001-b"))
+    run = read_run(writer.path)
+    assert [read_rows(run, p, "series") for p in run.points] == [series, []]
+    assert read_rows(run, run.points[0], "ops") == [{"entry": 0, "op": "matmul"}]
+    path = writer.path / "series" / "000-a.jsonl.gz"
+    whole = path.read_bytes()
+    path.write_bytes(compressed(text_of([series[0], {"t_s": 2.0, "instant_w": 60.0}])))  # somebody's better watts
+    with pytest.raises(TokenmillError, match="was changed"):
+        read_rows(run, run.points[0], "series")
+    for cut in (whole[:-9], whole[: len(whole) // 2], b"", b"no gzip"):
+        path.write_bytes(cut)
+        with pytest.raises(TokenmillError, match="cut short or damaged"):
+            read_rows(run, run.points[0], "series")
+    path.write_bytes(compressed(text_of(series[:1])))  # a whole file of fewer samples
+    with pytest.raises(TokenmillError, match="was changed"):
+        read_rows(run, run.points[0], "series")
+    path.unlink()
+    with pytest.raises(TokenmillError, match="is missing"):
+        read_rows(run, run.points[0], "series")
+    (writer.path / "ops" / "000-a.jsonl.gz").write_bytes(gzip.compress(b" " * (65 << 20)))
+    with pytest.raises(TokenmillError, match="over 64 MiB"):
+        read_rows(run, run.points[0], "ops")
