@@ -70,6 +70,8 @@ class PhaseRate:
     step_low: float | None  # the step time's ci95 as a fraction of the mean step behind the rate, e.g. 0.99
     step_high: float | None
     joules_per_token: float | None = None
+    joules_low: float | None = None  # the ci95 of the joules per step as a fraction of their mean
+    joules_high: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +83,7 @@ class MixCost:
     prefill_gpu_s: float
     decode_gpu_s: float
     energy_j: float | None
+    energy_j_ci95: tuple[float, float] | None  # noise alone: the sensor's accuracy is one factor for all
     energy_j_per_output_token: float | None
     output_tokens_per_s: float
 
@@ -94,27 +97,32 @@ def compose(mix: Mix, prefill: PhaseRate, decode: PhaseRate) -> MixCost:
     prefill_s = mix.fresh / prefill.tokens_per_s
     decode_s = mix.osl / decode.tokens_per_s
     gpu_s = prefill_s + decode_s
-    energy = None
+    energy, energy_ci95 = None, None
     if prefill.joules_per_token is not None and decode.joules_per_token is not None:
-        energy = mix.fresh * prefill.joules_per_token + mix.osl * decode.joules_per_token
+        read_j, written_j = mix.fresh * prefill.joules_per_token, mix.osl * decode.joules_per_token
+        energy = read_j + written_j
+        energy_ci95 = quadrature((read_j, prefill.joules_low, prefill.joules_high), (written_j, decode.joules_low, decode.joules_high))
     return MixCost(
         gpu_s=gpu_s,
-        gpu_s_ci95=_interval(gpu_s, (prefill_s, prefill), (decode_s, decode)),
+        gpu_s_ci95=quadrature((prefill_s, prefill.step_low, prefill.step_high), (decode_s, decode.step_low, decode.step_high)),
         prefill_gpu_s=prefill_s,
         decode_gpu_s=decode_s,
         energy_j=energy,
+        energy_j_ci95=energy_ci95,
         energy_j_per_output_token=None if energy is None else energy / mix.osl,
         output_tokens_per_s=mix.osl / gpu_s,
     )
 
 
-def _interval(total: float, *terms: tuple[float, PhaseRate]) -> tuple[float, float] | None:
-    below, above = 0.0, 0.0
-    for seconds, rate in terms:
-        if rate.step_low is None or rate.step_high is None:
+def quadrature(*terms: tuple[float, float | None, float | None]) -> tuple[float, float] | None:
+    """The interval of a sum of independent terms, each (value, low, high as fractions of it); None where a term has no interval."""
+    total, below, above = 0.0, 0.0, 0.0
+    for value, low, high in terms:
+        if low is None or high is None:
             return None
-        below += (seconds * max(0.0, 1 - rate.step_low)) ** 2
-        above += (seconds * max(0.0, rate.step_high - 1)) ** 2
+        total += value
+        below += (value * max(0.0, 1 - low)) ** 2
+        above += (value * max(0.0, high - 1)) ** 2
     return total - math.sqrt(below), total + math.sqrt(above)
 
 
@@ -188,23 +196,34 @@ class Watts:
         return {boundary: getattr(self, boundary) for boundary in BOUNDARIES}
 
 
-def watts_of(price: PricePick | None, *, board_w: float | None = None, board_kind: str | None = None, node_w: float | None = None) -> Watts:
-    """Watts per GPU by boundary. `board_w` as a sensor gave it; the node's as declared: the price's `--watts`, else `node_w`.
+def watts_of(
+    price: PricePick | None,
+    *,
+    board_w: float | None = None,
+    board_cpu_w: float | None = None,
+    board_kind: str | None = None,
+    node_w: float | None = None,
+    node_kind: str = "assumed",
+) -> Watts:
+    """Watts per GPU by boundary: the board's and the CPUs' as sensors gave them; the node's as a meter did, else as declared (the price's, else `node_w`).
 
     No boundary is guessed from a narrower one.
     """
-    node = price.node_w if price and price.node_w is not None else node_w
-    facility = facility_w(node, price.pue if price else None)
+    if price and price.node_w is not None and node_kind == "assumed":
+        node_w = price.node_w
+    facility = facility_w(node_w, price.pue if price else None)
     kw = price.provisioned_kw_per_gpu if price else None
     kinds = {
         "board": board_kind if board_w is not None else None,
-        "node": "assumed" if node is not None else None,
-        "facility": "assumed" if facility is not None else None,
+        "board_cpu": board_kind if board_cpu_w is not None else None,
+        "node": node_kind if node_w is not None else None,
+        "facility": "assumed" if facility is not None else None,  # a PUE is
         "provisioned": price.provisioned_provenance if price and kw is not None else None,
     }
     return Watts(
         board=board_w,
-        node=node,
+        board_cpu=board_cpu_w,
+        node=node_w,
         facility=facility,
         provisioned=None if kw is None else kw * 1000,
         kinds=tuple((boundary, kind) for boundary, kind in kinds.items() if kind is not None),

@@ -17,7 +17,7 @@ from profiler.economics.formulas import (
     watts_of,
     weakest,
 )
-from profiler.economics.points import is_reduced
+from profiler.economics.points import is_reduced, joule_edges, point_watts
 from profiler.economics.prices import PricePick
 from profiler.modelled.mix import Mix, parse_mix
 
@@ -58,6 +58,7 @@ def _mix(decode: Mapping[str, Any], prefill: Mapping[str, Any] | None, price: Pr
         "prefill_input_tokens_per_s_per_gpu": prefill.get("input_tokens_per_s_per_gpu") if prefill else None,
         "energy_j_per_output_token": cost.energy_j_per_output_token if cost else None,
         "tokens_per_s_per_mw": mw,
+        "ci95": _intervals(cost, mw),
         **_money(mix, cost, why_null, price, watts),
         "valid": len(parts) == 2 and cost is not None and all(bool(point.get("valid")) for _, point in parts),
         "invalid_reasons": [f"{phase}: {reason}" for phase, point in parts for reason in point.get("invalid_reasons") or ()],
@@ -89,7 +90,20 @@ def _phase(point: Mapping[str, Any], rate: str, joules: str) -> PhaseRate | None
     interval, mean = step.get("ci95"), _mean_step(point) or step.get("median")
     more = (point.get("collective_s") or {}).get("serial") or 0.0  # of a link table, without an interval of its own
     low, high = ((interval[0] + more) / (mean + more), (interval[1] + more) / (mean + more)) if mean and interval else (None, None)
-    return PhaseRate(tokens_per_s=point[rate], step_low=low, step_high=high, joules_per_token=point.get(joules))
+    joules_low, joules_high = joule_edges(point) or (None, None)
+    return PhaseRate(
+        tokens_per_s=point[rate], step_low=low, step_high=high, joules_per_token=point.get(joules), joules_low=joules_low, joules_high=joules_high
+    )  # fmt: skip
+
+
+def _intervals(cost: MixCost | None, mw: Mapping[str, float | None]) -> dict[str, list[float]]:
+    """What the noise of both phases' joules makes of a request's, and of its tokens per megajoule."""
+    if cost is None or cost.energy_j is None or cost.energy_j_ci95 is None or cost.energy_j_per_output_token is None or cost.energy_j_ci95[0] <= 0:
+        return {}
+    low, high = (edge / cost.energy_j for edge in cost.energy_j_ci95)
+    found = {"energy_j_per_output_token": [cost.energy_j_per_output_token * low, cost.energy_j_per_output_token * high]}
+    board = mw.get("board")
+    return found | ({} if board is None else {"tokens_per_s_per_mw.board": [board / high, board / low]})
 
 
 def _mean_step(point: Mapping[str, Any]) -> float | None:
@@ -100,16 +114,25 @@ def _mean_step(point: Mapping[str, Any]) -> float | None:
 
 
 def _watts(cost: MixCost | None, prefill: Mapping[str, Any] | None, decode: Mapping[str, Any], price: PricePick | None) -> Watts:
-    """Mean watts per GPU over the request; a sensor's are the board's, declared ones the node's. Two phases of unlike sources have no mean."""
-    if cost is None or cost.energy_j is None or prefill is None:
+    """Mean watts per GPU over the request, at each boundary that both phases have from sources of one kind. Phases of unlike sources have no mean."""
+    if cost is None or prefill is None:
         return watts_of(price)
-    declared = [point.get("power_source") == "declared" for point in (prefill, decode)]
-    mean_w = cost.energy_j / cost.gpu_s
-    if all(declared):
-        return watts_of(price, node_w=mean_w)
-    if any(declared):
-        return watts_of(price)
-    return watts_of(price, board_w=mean_w, board_kind=_kind("energy_j_per_total_token", prefill, decode))
+    phases = [(point_watts(prefill, None), cost.prefill_gpu_s), (point_watts(decode, None), cost.decode_gpu_s)]
+    kinds = [_of(point, "node_w") for point in (prefill, decode)]
+
+    def mean(boundary: str) -> float | None:
+        watts = [(getattr(w, boundary), seconds) for w, seconds in phases]
+        return None if any(w is None for w, _ in watts) else sum(w * seconds for w, seconds in watts) / cost.gpu_s
+
+    board_w = mean("board")
+    return watts_of(
+        price,
+        board_w=None if board_w is None or cost.energy_j is None else cost.energy_j / cost.gpu_s,  # of the tokens, which collectives stretch
+        board_cpu_w=mean("board_cpu"),
+        board_kind=_kind("energy_j_per_total_token", prefill, decode),
+        node_w=mean("node") if kinds[0] == kinds[1] else None,
+        node_kind=kinds[0] or "assumed",
+    )
 
 
 def _money(mix: Mix, cost: MixCost | None, why_null: str | None, price: PricePick | None, watts: Watts) -> dict[str, Any]:

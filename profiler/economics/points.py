@@ -32,6 +32,7 @@ def derive_point(point: Mapping[str, Any], plan: Mapping[str, Any] | None, gpu: 
     mw = per_mw(rates["output_tokens_per_s_per_gpu"] or None, watts)  # a phase that emits nothing has no such figure, rather than 0
     kinds = _provenance(point, watts, mw, links_kind="assumed" if gpu is None else "modelled")
     derived = {**point, "collective_s": links, **rates, **energy, **floor, "tokens_per_s_per_mw": mw}
+    derived["ci95"] = _intervals(point, derived)
     derived["provenance"] = {name: kind for name, kind in kinds.items() if derived.get(name.split(".")[0]) is not None}
     derived["warnings"] = [*(point.get("warnings") or ()), *_kernel_warnings(point), *_network_warnings(derived)]
     return derived
@@ -49,11 +50,19 @@ def energy_kind(point: Mapping[str, Any]) -> str:
 
 
 def point_watts(point: Mapping[str, Any], price: PricePick | None) -> Watts:
-    """Watts per GPU by boundary. What a sensor gave is the board's; what was declared is the node's."""
-    board_w, node_w, gpus = point.get("board_w"), point.get("node_w"), point.get("measured_gpus") or 1
-    if node_w is not None:
-        return watts_of(price, node_w=node_w / gpus)
-    return watts_of(price, board_w=None if board_w is None else board_w / gpus, board_kind=energy_kind(point))
+    """Watts per GPU by boundary. What a sensor gave is the board's (with the CPUs' share: `board_cpu`), what a meter gave or a user declared the node's."""
+    gpus, kinds = point.get("measured_gpus") or 1, point.get("provenance") or {}
+    found = {name: None if point.get(name) is None else float(point[name]) / gpus for name in ("board_w", "board_cpu_w", "node_w")}
+    if point.get("power_source") == "declared":
+        return watts_of(price, node_w=found["board_w"] if found["node_w"] is None else found["node_w"])
+    return watts_of(
+        price,
+        board_w=found["board_w"],
+        board_cpu_w=found["board_cpu_w"],
+        board_kind=energy_kind(point),
+        node_w=found["node_w"],
+        node_kind=kinds.get("node_w") or "assumed",
+    )
 
 
 def is_reduced(point: Mapping[str, Any]) -> bool:
@@ -117,6 +126,25 @@ def _energy(point: Mapping[str, Any]) -> dict[str, float | None]:
         "energy_j_per_output_token": per(output),
         "energy_j_per_total_token": None if output is None or read is None else per(output + read),
     }
+
+
+def joule_edges(point: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The ci95 of the joules per step as fractions of their mean; None without one."""
+    found = point.get("energy_per_step_j") or {}
+    mean, interval = found.get("mean"), found.get("ci95")
+    return (interval[0] / mean, interval[1] / mean) if mean and interval else None
+
+
+def _intervals(point: Mapping[str, Any], derived: Mapping[str, Any]) -> dict[str, list[float]]:
+    """What the noise of the joules makes of the figures that are computed from them. The sensor's accuracy is apart: one factor for all of a board's."""
+    edges = joule_edges(point)
+    if edges is None or edges[0] <= 0:
+        return {}
+    low, high = edges
+    per_token = {name: derived.get(name) for name in ("energy_j_per_output_token", "energy_j_per_total_token")}
+    found = {name: [value * low, value * high] for name, value in per_token.items() if value is not None}
+    per_mw = (derived.get("tokens_per_s_per_mw") or {}).get("board")  # tokens per megajoule: one over the joules per token
+    return found | ({} if per_mw is None else {"tokens_per_s_per_mw.board": [per_mw / high, per_mw / low]})
 
 
 def floor_of_point(point: Mapping[str, Any], plan: Mapping[str, Any] | None, gpu: GpuSpec | None) -> Floor | None:

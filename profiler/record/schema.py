@@ -167,6 +167,7 @@ FIELDS: tuple[Field, ...] = (
         ("step_flops", "FLOP", "arithmetic of one step"),
         ("step_memory_bytes", "bytes", "least traffic to device memory of one step"),
         ("tokens_per_s_per_mw", "tokens/s/MW", "output tokens per megajoule at each boundary: board, board_cpu, node, facility, provisioned"),
+        ("ci95", "", "figure -> [low, high]: the noise of the windows; sensor_accuracy is apart, and cancels in ratios on one board"),
     ),
     *_fields(
         "mix",
@@ -181,6 +182,7 @@ FIELDS: tuple[Field, ...] = (
         ("why_null", "", "why there is no price of a token"),
         ("energy_j_per_output_token", "J/token", "energy of prefill and decode of a request, over its output tokens"),
         ("tokens_per_s_per_mw", "tokens/s/MW", "output tokens per megajoule of the whole request, by boundary"),
+        ("ci95", "", "figure -> [low, high] of those that are made of joules: the noise of both phases"),
     ),
     *_fields(
         "floor",

@@ -291,6 +291,37 @@ def test_unlike_power_sources_have_no_common_watts() -> None:
     assert (mw["board"], mw["node"]) == (None, None)
 
 
+def test_noise_of_joules_reaches_every_figure_made_of_them() -> None:
+    # 6 J per step of 4 tokens, known to -2 % and +3 %: 1.5 J per token, 1e6 / 1.5 tokens per megajoule.
+    joules = {"mean": 6.0, "ci95": [5.88, 6.18], "n": 5}
+    point = derive_point(decode(energy_per_step_j=joules), PLAN, GPUS["h200"])
+    assert point["ci95"]["energy_j_per_output_token"] == [pytest.approx(1.47), pytest.approx(1.545)]
+    assert point["ci95"]["tokens_per_s_per_mw.board"] == [pytest.approx(1e6 / 1.545), pytest.approx(1e6 / 1.47)]
+    assert derive_point(decode(), PLAN, GPUS["h200"])["ci95"] == {}
+    # A request: 8192 x 0.05 = 409.6 J (-1 %, +1 %) and 1024 x 1.5 = 1536 J: below sqrt(4.096^2 + 30.72^2) = 30.992, above sqrt(4.096^2 + 46.08^2) = 46.262.
+    read = prefill(energy_per_step_j={"mean": 409.6, "ci95": [405.504, 413.696], "n": 5})
+    mix = derive(read, decode(energy_per_step_j=joules), price=pick_price(BOOK, "h200")).mixes[0]
+    assert mix["ci95"]["energy_j_per_output_token"] == [pytest.approx((1945.6 - 30.992) / 1024, rel=1e-5), pytest.approx((1945.6 + 46.262) / 1024, rel=1e-5)]
+    assert mix["ci95"]["tokens_per_s_per_mw.board"][1] == pytest.approx(1e6 * 1024 / (1945.6 - 30.992), rel=1e-5)
+    assert derive(read, decode(), price=None).mixes[0]["ci95"] == {}  # one phase without an interval: none is made up
+
+
+def test_boundaries_of_sensors_and_meters() -> None:
+    # 512 tokens/s at 768 W of the board, 900 W with the CPUs' share, 1,000 W at the meter; a declared figure does not replace the meter's.
+    measured = {"step_s": "measured", "energy_j": "measured", "board_w": "measured", "node_w": "measured"}
+    point = decode(board_cpu_w=900.0, node_w=1000.0, provenance=measured)
+    found = derive_point(point, PLAN, GPUS["h200"], pick_price(BOOK, "h200", watts=1400.0, pue=1.2))
+    mw = found["tokens_per_s_per_mw"]
+    assert [mw[name] for name in ("board", "board_cpu", "node", "facility")] == [pytest.approx(512e6 / watts) for watts in (768, 900, 1000, 1200)]
+    kinds = found["provenance"]
+    assert [kinds[f"tokens_per_s_per_mw.{name}"] for name in ("board", "board_cpu", "node", "facility")] == ["measured"] * 3 + ["assumed"]
+    # Of a mix: prefill takes 0.4 s at 1,100 W, decode 2 s at 1,000 W: (440 + 2000) / 2.4 W; 1024 tokens in 2.4 s.
+    mix = derive(prefill(node_w=1100.0, provenance=measured), point, price=pick_price(BOOK, "h200")).mixes[0]
+    assert mix["tokens_per_s_per_mw"]["node"] == pytest.approx(1024 / 2440 * 1e6)
+    assert mix["provenance"]["tokens_per_s_per_mw.node"] == "measured"
+    assert mix["tokens_per_s_per_mw"]["board_cpu"] is None  # the prefill's CPUs were not read
+
+
 def test_the_document_is_json() -> None:
     document = derive(prefill(), decode(), decode(status="oom", point_id="x", step_s=None), price=pick_price(BOOK, "h200")).json()
     assert set(json.loads(json.dumps(document, allow_nan=False))) == {"points", "mixes"}
