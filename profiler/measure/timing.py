@@ -39,6 +39,7 @@ class TimedWindow:
     steps: int
     busy_s: float
     samples_s: tuple[float, ...]  # seconds per step: of each block on a GPU, of each step on a CPU
+    late_blocks: int = 0  # those before which the GPU had run dry: its host was late
 
     @property
     def step_s(self) -> float:
@@ -91,9 +92,10 @@ def _cuda_window(runner: Iterations, first: int, warm: WarmUp, window_s: float) 
     torch.cuda.synchronize(device)
     start_s = time.monotonic()
     events = [recorded_event()]
-    wanted_s = window_s
+    wanted_s, late = window_s, 0
     while True:
-        for _ in range(max(1, math.ceil(wanted_s / (warm.step_s * size)))):
+        for block in range(max(1, math.ceil(wanted_s / (warm.step_s * size)))):
+            late += block > 0 and bool(events[-1].query())  # type: ignore[no-untyped-call]  # the block before is over: nothing waited behind it
             _enqueue(runner, first + (len(events) - 1) * size, size)
             events.append(recorded_event())
         torch.cuda.synchronize(device)
@@ -103,7 +105,7 @@ def _cuda_window(runner: Iterations, first: int, warm: WarmUp, window_s: float) 
             break
     samples = tuple(seconds_between(a, b) / size for a, b in pairwise(events))
     busy_s = seconds_between(events[0], events[-1])
-    return TimedWindow(t_start_s=start_s, t_end_s=end_s, steps=len(samples) * size, busy_s=busy_s, samples_s=samples)
+    return TimedWindow(t_start_s=start_s, t_end_s=end_s, steps=len(samples) * size, busy_s=busy_s, samples_s=samples, late_blocks=late)
 
 
 def _enqueue(runner: Iterations, first: int, steps: int) -> None:
