@@ -177,9 +177,13 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func._schema.name
         if name.startswith("tokenmill::"):
             self.calls.append(_op_call(func, args, kwargs))
+            self.about_to_run(self.calls[-1], func, args, kwargs)
         elif name not in _FREE:
             raise AssertionError(f"{name} in a step: plain torch operations decompose differently by device; make it an Operation")
         return func(*args, **kwargs)
+
+    def about_to_run(self, call: OpCall, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Told of every operation before it runs as func(*args, **kwargs): for ledgers that keep more than what was called."""
 
 
 def _op_call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpCall:

@@ -24,12 +24,17 @@ class Plan:
         """Calls that differ only in their layer, together, in order of first appearance."""
         groups: dict[tuple[Any, ...], list[OpCall]] = {}
         for call in self.calls:
-            groups.setdefault((call.op, call.part, call.tensors, call.attrs), []).append(call)
+            groups.setdefault(group_of(call), []).append(call)
         return groups
 
     def json(self, facts: Sequence[StepFacts]) -> dict[str, Any]:
         """The plan as plain JSON values. `work` is a group's whole work in one step, the mean over the given steps' facts."""
         return {"calls": [_entry(calls, facts) for calls in self.groups.values()]}
+
+
+def group_of(call: OpCall) -> tuple[Any, ...]:
+    """All of a call but its layer: calls that agree in it are one entry of the plan."""
+    return (call.op, call.part, call.tensors, call.attrs)
 
 
 def plan_id(plan: dict[str, Any]) -> str:
