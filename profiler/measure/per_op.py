@@ -1,0 +1,251 @@
+"""Seconds and joules of one call of each operation of a step, each run alone: in rounds of shuffled order, settled, long enough for the energy counter."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+
+from profiler.measure.measure import Progress
+from profiler.measure.statistics import mean_interval, median
+from profiler.measure.timing import Iterations, TimedWindow, keep_busy, run_window, warm_up
+from profiler.power.energy import Window, point_energy
+from profiler.power.sampler import PERIOD_S, Sampler
+from profiler.power.source import PowerSource, PowerTrace
+
+STAGE = "operations"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Method:
+    """How long an operation is run, in seconds, how often, and what the whole pass may take (None: all that it needs)."""
+
+    look_s: float  # a first look at every operation, which tells its share of the step
+    settle_s: float  # before each window: clocks and power become the operation's own
+    window_s: float
+    tail_s: float  # load after a window, so that the sample which brackets it still sees it
+    repeats: int = 5
+    seed: int = 0
+    budget_s: float | None = None
+
+
+# On a GPU a window of 2 s holds twenty ticks of the energy counter. The step's windows have warmed the board already; clocks and the power sensor (25 to
+# 100 ms) follow a new load well within the half second before a window.
+METHODS = {
+    "cuda": Method(look_s=0.1, settle_s=0.5, window_s=2.0, tail_s=0.15),
+    "cpu": Method(look_s=0.03, settle_s=0.02, window_s=0.1, tail_s=0.0),
+}
+WINDOW_WITHOUT_SENSOR_S = 0.2  # nothing to wait for but repeatable times
+
+
+class Alone(Iterations, Protocol):
+    """One operation alone: workloads.operation_runner.OperationRunner, or a test's stand-in."""
+
+    entry: int  # place in the plan's calls
+    op: str
+    part: str
+    count: int  # calls in one step
+    why_not: str | None  # it cannot be run
+
+    @property
+    def rotated(self) -> int: ...
+    @property
+    def calls_per_iteration(self) -> int: ...
+
+    def capture(self, pool: Any) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredOperations:
+    """Rows of the record's `ops/`, one per operation in the plan's order; the power samples taken on the way; a line for each operation left out."""
+
+    rows: list[dict[str, Any]]
+    series: list[dict[str, Any]]
+    left_out: list[str]
+
+    @property
+    def measured(self) -> int:
+        return sum(row["call_s"] is not None for row in self.rows)
+
+    def json(self) -> dict[str, Any]:
+        """The point's `per_op`."""
+        return {"measured": self.measured, "left_out": self.left_out}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Look:
+    """What a first look at an operation says: seconds of one iteration."""
+
+    operation: Alone
+    iteration_s: float
+
+    @property
+    def call_s(self) -> float:
+        return self.iteration_s / self.operation.calls_per_iteration
+
+    @property
+    def in_step_s(self) -> float:
+        """All its calls of one step together."""
+        return self.operation.count * self.call_s
+
+
+def method_for(device: str, source: PowerSource, *, window_s: float, repeats: int, seed: int, budget_s: float | None) -> Method:
+    """The device's method; `window_s`: the step's windows, which an operation's never exceed."""
+    longest_s = METHODS[device].window_s if _has_sensor(source) else min(METHODS[device].window_s, WINDOW_WITHOUT_SENSOR_S)
+    return replace(METHODS[device], window_s=min(longest_s, window_s), repeats=repeats, seed=seed, budget_s=budget_s)
+
+
+def measure_operations(
+    operations: Sequence[Alone],
+    source: PowerSource,
+    method: Method,
+    *,
+    pool: Any = None,
+    period_s: tuple[float, float] = PERIOD_S,
+    progress: Progress | None = None,
+) -> MeasuredOperations:
+    """Measures each operation in `method.repeats` windows. What does not fit into the budget is left out, the smallest shares of the step first.
+
+    `pool`: the memory that the operations' graphs share. Raises what an operation raises; one that memory does not hold is left out.
+    """
+    began_s = time.monotonic()
+    deadline_s = float("inf") if method.budget_s is None else began_s + method.budget_s
+    tell = progress or _silent
+    sampler = Sampler(source, period_s=period_s, seed=method.seed) if _has_sensor(source) else None
+    trace = None
+    if sampler is not None:
+        sampler.start()
+    try:
+        looks, why_not = _first_looks(operations, pool, method, deadline_s, tell)
+        chosen, beyond = _affordable(looks, method, deadline_s - time.monotonic())
+        windows = _rounds(chosen, method, deadline_s, tell)
+        if sampler is not None:
+            sampler.wait_past(time.monotonic())
+    finally:
+        trace = _stopped(sampler)
+    why_not |= beyond
+    rows = [_row(operation, windows.get(operation.entry, ()), trace, why_not.get(operation.entry)) for operation in operations]
+    left_out = [f"{row['part']} ({row['op']}): {row['why_not']}" for row in rows if row["call_s"] is None]
+    return MeasuredOperations(rows=rows, series=[] if trace is None else trace.rows(), left_out=left_out)
+
+
+def _silent(stage: str, fraction: float | None, note: str, *, step_s: float | None = None) -> None:
+    """For callers without a progress display."""
+
+
+def _has_sensor(source: PowerSource) -> bool:
+    """Declared watts are the node's and say nothing of one operation."""
+    return source.kind in ("measured", "replayed")
+
+
+def _stopped(sampler: Sampler | None) -> PowerTrace | None:
+    """The whole trace; None without a sensor, and where its thread failed: times stand alone then."""
+    if sampler is None:
+        return None
+    try:
+        return sampler.stop()
+    except Exception:
+        return None
+
+
+def _first_looks(operations: Sequence[Alone], pool: Any, method: Method, deadline_s: float, tell: Progress) -> tuple[list[_Look], dict[int, str]]:
+    """Every operation captured and run for a moment; why not, by entry, for those that were not."""
+    looks: list[_Look] = []
+    why_not: dict[int, str] = {}
+    for operation in operations:
+        if operation.why_not is not None:
+            why_not[operation.entry] = operation.why_not
+        elif time.monotonic() + method.look_s > deadline_s:
+            why_not[operation.entry] = "time budget: over before a first look at it"
+        else:
+            tell(STAGE, 0.0, f"first look at {operation.part}")
+            try:
+                operation.capture(pool)
+                looks.append(_Look(operation=operation, iteration_s=warm_up(operation, least_s=method.look_s, most_s=method.look_s).step_s))
+            except (torch.OutOfMemoryError, MemoryError):
+                why_not[operation.entry] = "out of memory"
+    return looks, why_not
+
+
+def _affordable(looks: Sequence[_Look], method: Method, left_s: float) -> tuple[list[Alone], dict[int, str]]:
+    """The operations with the largest shares of the step that fit into `left_s`, in the plan's order; of the others why not."""
+    whole_s = sum(look.in_step_s for look in looks)
+    chosen: list[Alone] = []
+    beyond: dict[int, str] = {}
+    for look in sorted(looks, key=lambda look: look.in_step_s, reverse=True):
+        left_s -= method.repeats * (max(method.settle_s, 2 * look.iteration_s) + max(method.window_s, look.iteration_s) + method.tail_s)
+        if left_s >= 0:
+            chosen.append(look.operation)
+        else:
+            share, call_us = look.in_step_s / whole_s, look.call_s * 1e6
+            beyond[look.operation.entry] = f"time budget: {share:.1%} of the operations' time, {call_us:.4g} us a call at a first look"
+    return sorted(chosen, key=lambda operation: operation.entry), beyond  # a seed's orders must not depend on what the looks' noise ranked
+
+
+def _rounds(operations: Sequence[Alone], method: Method, deadline_s: float, tell: Progress) -> dict[int, list[TimedWindow]]:
+    """Windows of each operation, by entry. Each round in an order of its own, so that heat and neighbours' leftovers fall on all alike."""
+    shuffle = random.Random(method.seed).shuffle
+    windows: dict[int, list[TimedWindow]] = {operation.entry: [] for operation in operations}
+    round_s = 0.0
+    for number in range(method.repeats):
+        began_s = time.monotonic()
+        if number and began_s + round_s > deadline_s:  # slower than the first look promised: fewer windows each, and their number is recorded
+            break
+        order = list(operations)
+        shuffle(order)
+        for place, operation in enumerate(order):
+            tell(STAGE, (number + place / len(order)) / method.repeats, f"{operation.part} {number + 1}/{method.repeats}")
+            windows[operation.entry].append(_window(operation, method))
+        round_s = time.monotonic() - began_s
+    return windows
+
+
+def _window(operation: Alone, method: Method) -> TimedWindow:
+    warm = warm_up(operation, least_s=method.settle_s, most_s=method.settle_s)
+    window = run_window(operation, warm.steps, warm, method.window_s)
+    if operation.device.type == "cuda":
+        keep_busy(operation, warm.steps + window.steps, warm, method.tail_s)
+    return window
+
+
+def _row(operation: Alone, windows: Sequence[TimedWindow], trace: PowerTrace | None, why_not: str | None) -> dict[str, Any]:
+    calls = [window.steps * operation.calls_per_iteration for window in windows]
+    joules, no_joules = _joules(trace, windows)
+    return {
+        "entry": operation.entry,
+        "op": operation.op,
+        "part": operation.part,
+        "count": operation.count,
+        "call_s": _figure("median", [window.busy_s / n for window, n in zip(windows, calls, strict=True)]),
+        "call_j": _figure("mean", [energy_j / n for energy_j, n in zip(joules, calls, strict=True) if energy_j is not None]),
+        "rotated": operation.rotated,
+        "windows": [
+            {"t_start_s": window.t_start_s, "t_end_s": window.t_end_s, "calls": n, "energy_j": energy_j}
+            for window, n, energy_j in zip(windows, calls, joules, strict=True)
+        ],
+        "why_not": why_not or no_joules,
+    }
+
+
+def _figure(middle: str, values: Sequence[float]) -> dict[str, Any] | None:
+    """One value per window in short; None where there is none. `ci95` is of the mean."""
+    if not values:
+        return None
+    interval = mean_interval(values)
+    found = median(values) if middle == "median" else sum(values) / len(values)
+    return {middle: found, "ci95": None if interval is None else list(interval), "n": len(values)}
+
+
+def _joules(trace: PowerTrace | None, windows: Sequence[TimedWindow]) -> tuple[list[float | None], str | None]:
+    """The board's energy in each window, idle power included, by one method for all of them. Where the recording failed: None each, and why."""
+    nothing: list[float | None] = [None] * len(windows)
+    if trace is None or not windows:
+        return nothing, None
+    energy = point_energy(trace, [Window(t_start_s=window.t_start_s, t_end_s=window.t_end_s) for window in windows])
+    if energy.invalid_reasons:
+        return nothing, f"no joules: {', '.join(energy.invalid_reasons)}"
+    return nothing if energy.windows_j is None else list(energy.windows_j), None
