@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import time
+import traceback
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from profiler.measure.ceilings import measure_ceilings
 from profiler.measure.environment import measured_environment
 from profiler.measure.measure import Progress, measure
 from profiler.measure.memory import refuse_what_cannot_fit
+from profiler.measure.per_op import STAGE, measure_operations, method_for
 from profiler.measure.point_fields import UNMEASURED, point_environment, subject_fields
 from profiler.measure.point_spec import PointSpec
 from profiler.power.declared import DeclaredPower, NoPower
@@ -27,17 +31,25 @@ from workloads.decoder import Decoder
 from workloads.deployment import Deployment
 from workloads.depth import reduced
 from workloads.model_spec import ModelSpec
+from workloads.operation_runner import operation_runners
 from workloads.plan import plan_id
 from workloads.planning import check_step, formats_of, rank_sizes
 from workloads.read_model import read_model
 from workloads.steps import StepRunner, build_decoder
 
 
-class Session:
-    """One worker's state. Weights stay on the device while points ask for the same ones."""
+Result = dict[str, Any]  # a point as far as it was measured: {"point", "series", "ops", "plan"}; "sticky": the device can do no more
 
-    def __init__(self, progress: Progress) -> None:
+
+class Session:
+    """One worker's state. Weights stay on the device while points ask for the same ones.
+
+    `so_far` is told of a point whose windows are measured before each operation is measured alone: whatever happens then, the point is not lost.
+    """
+
+    def __init__(self, progress: Progress, so_far: Callable[[Result], None] = lambda result: None) -> None:
         self._progress = progress
+        self._so_far = so_far
         self._device: torch.device | None = None
         self._sensor: NvmlPower | NoPower | None = None
         self._environment: dict[str, Any] | None = None
@@ -60,7 +72,7 @@ class Session:
         """profiler.measure.environment of the device that is measured on."""
         device = self._open(wanted)
         if self._environment is None:
-            nvml = self._sensor.device if isinstance(self._sensor, NvmlPower) else None
+            nvml = self._sensor.gpu if isinstance(self._sensor, NvmlPower) else None
             self._environment = measured_environment(device, nvml)
         return self._environment
 
@@ -69,8 +81,8 @@ class Session:
         self._progress("ceilings", None, "")
         return measure_ceilings(self._open(wanted))
 
-    def measure(self, spec: PointSpec) -> dict[str, Any]:
-        """{"point", "series", "plan"} of a measured point. Raises what the model or the device raises."""
+    def measure(self, spec: PointSpec) -> Result:
+        """A measured point. Raises what the model or the device raises."""
         device = self._open(spec.device)
         environment = self.environment(spec.device)
         self._progress("weights", None, "")
@@ -94,14 +106,10 @@ class Session:
         self._idle_w[told_by] = measured.fields["idle_board_w"]
         sizes = runner.sizes
         params = sizes.params if model is whole else rank_sizes(whole, deployment).params
-        del runner
-        self.release()  # the cache and graphs of this shape; the weights stay
-        numerics = self._compared(model, deployment, spec, device) if spec.compare else None
         point = UNMEASURED | subject_fields(spec, environment) | measured.fields
         point |= {
             "status": "ok",
             "error": None,
-            "numerics": numerics,
             "plan": plan_id(measured.plan),
             "params": asdict(params),
             "weight_bytes": sizes.weight_bytes,
@@ -111,11 +119,39 @@ class Session:
         }
         said = (deployment.recipe.emulated_on(deployment.arch), deployment.recipe.unproven_on(deployment.arch), *self._decoder.notes)
         point["warnings"] = [*point["warnings"], *filter(None, said)]
-        if numerics is not None:
-            point["provenance"] = point["provenance"] | {"numerics": "measured"}
         if spec.emulated:
             point["provenance"] = point["provenance"] | {"step_s": "emulated"}
-        return {"point": point, "series": measured.series, "plan": measured.plan}
+        result: Result = {"point": point, "series": measured.series, "ops": [], "plan": measured.plan}
+        if spec.per_op:
+            self._so_far(result)
+            self._add_operations(result, runner, spec, source)
+        del runner
+        if result.get("sticky"):
+            return result
+        self.release()  # the cache and graphs of this shape; the weights stay
+        point["numerics"] = self._compared(model, deployment, spec, device) if spec.compare else None
+        if point["numerics"] is not None:
+            point["provenance"] = point["provenance"] | {"numerics": "measured"}
+        return result
+
+    def _add_operations(self, result: Result, runner: StepRunner, spec: PointSpec, source: PowerSource) -> None:
+        """Measures each operation of the point's step alone. What goes wrong is said in the point's `per_op`, and the point stands."""
+        point, device, start_s = result["point"], runner.device, time.monotonic()
+        method = method_for(device.type, source, window_s=spec.window_s, repeats=spec.windows, seed=spec.seed, budget_s=spec.per_op_budget_s)
+        self.release()  # what the step's captures left in the allocator's hands is room for activations
+        try:
+            operations = operation_runners(runner, most_bytes=_free_bytes(device) // 4)
+            pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
+            found = measure_operations(operations, source, method, pool=pool, progress=self._progress)
+        except Exception as e:
+            traceback.print_exc()
+            why = "out of memory" if isinstance(e, torch.OutOfMemoryError | MemoryError) else f"{type(e).__name__}: {str(e).partition(chr(10))[0][:200]}"
+            point["per_op"] = {"measured": 0, "left_out": [why]}
+            result["sticky"] = not self.device_works()
+        else:
+            point["per_op"] = found.json()
+            result |= {"ops": found.rows, "series": [*result["series"], *found.series]}
+        point["phases"] = [*point["phases"], {"name": STAGE, "t_start_s": start_s, "t_end_s": time.monotonic()}]
 
     def _compared(self, model: ModelSpec, deployment: Deployment, spec: PointSpec, device: torch.device) -> dict[str, Any] | None:
         """This recipe's numbers against its plain format's on the same weights, once for all points of these; None for what is compared with, where that was
@@ -139,12 +175,12 @@ class Session:
         self.release()
         return found
 
-    def out_of_memory(self, spec: PointSpec, message: str) -> dict[str, Any]:
+    def out_of_memory(self, spec: PointSpec, message: str) -> Result:
         """The result of a point that does not fit: a finding, not a failure."""
         environment = self.environment(spec.device)
         point = UNMEASURED | subject_fields(spec, environment)
         point |= {"status": "oom", "error": message, "environment": point_environment(environment, {})}
-        return {"point": point, "series": [], "plan": None}
+        return {"point": point, "series": [], "ops": [], "plan": None}
 
     def release(self) -> None:
         """Gives memory back to the device. Weights in use stay."""
@@ -176,6 +212,10 @@ class Session:
 def _memory_bytes(device: torch.device) -> int:
     """All of the device's memory; a CPU's is the machine's."""
     return int(torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else psutil.virtual_memory().total)
+
+
+def _free_bytes(device: torch.device) -> int:
+    return int(torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available)
 
 
 def _sensor(device: torch.device) -> NvmlPower | NoPower:

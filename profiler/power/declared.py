@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 
-from profiler.power.source import PowerSample
+from profiler.power.source import MOST_GAP_S, PowerSample
 from triton_kernels.errors import TokenmillError
 
 
@@ -15,6 +15,8 @@ class DeclaredPower:
 
     name = "declared"
     kind = "assumed"
+    device, boundary = "node", "node"
+    most_gap_s = MOST_GAP_S
     sensor_accuracy: float | None = None
     invalid_reasons: tuple[str, ...] = ()
 
@@ -37,10 +39,13 @@ class NoPower:
 
     name = "none"
     kind = None
+    boundary = "board"
+    most_gap_s = MOST_GAP_S
     sensor_accuracy: float | None = None
 
-    def __init__(self, reason: str, *, invalid_reasons: tuple[str, ...] = (), clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, reason: str, *, device: str = "gpu0", invalid_reasons: tuple[str, ...] = (), clock: Callable[[], float] = time.monotonic) -> None:
         self.reason = reason
+        self.device = device
         self.notes: Mapping[str, str] = {"power": reason}
         self.invalid_reasons = invalid_reasons
         self._clock = clock

@@ -11,28 +11,16 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from profiler.measure.statistics import quantile
-from profiler.power.source import PowerSample, PowerTrace
+from profiler.power.source import MOST_GAP_S, PowerSample, PowerTrace
+from profiler.power.window import Window as Window
 
 MOST_DISAGREEMENT = 0.05
-MOST_GAP_S = 0.5  # five times the slowest sampling period: more than a late thread, so nobody knows what the board drew
 SHORTEST_GPU_WINDOW_S = 2.0  # twenty counter ticks of 100 ms
 _LEAST_TICK_COVER = 0.5  # ticks nearer together than half the window would be stretched too far
 MOST_COUNTER_SPREAD = 0.1  # beyond it, sampled power says more than a counter with so few ticks; a 2 s window stays below 6 %
 
 # Failures of the recording, not of the hardware's abilities: a figure that they touch is not to be believed.
 _GATES = ("counter_reset", "sample_gap_exceeded", "window_not_bracketed")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Window:
-    """A measured stretch of time on the trace's clock."""
-
-    t_start_s: float
-    t_end_s: float
-
-    @property
-    def duration_s(self) -> float:
-        return self.t_end_s - self.t_start_s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from profiler.power.declared import NoPower
 from profiler.power.nvml_device import GpuState, NvmlDevice, PowerRefusedError
-from profiler.power.source import PowerSample
+from profiler.power.source import MOST_GAP_S, PowerSample
 
 # nvml.h. Since Ampere nvmlDeviceGetPowerUsage is a 1 s average; these two fields say which is which. Both in milliwatts.
 POWER_AVERAGE, POWER_INSTANT = 185, 186
@@ -24,19 +24,22 @@ class NvmlPower:
 
     name = "nvml"
     kind = "measured"
+    boundary = "board"
+    most_gap_s = MOST_GAP_S
     sensor_accuracy: float | None = 0.05  # steady error of the class, arXiv 2312.02741: within 5 % on most boards
     invalid_reasons: tuple[str, ...] = ()
 
-    def __init__(self, device: NvmlDevice, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, gpu: NvmlDevice, *, device: str = "gpu0", clock: Callable[[], float] = time.monotonic) -> None:
+        self.gpu = gpu
         self.device = device
         self._clock = clock
 
     @property
     def notes(self) -> Mapping[str, str]:
-        return self.device.notes
+        return self.gpu.notes
 
     def sample(self) -> PowerSample:
-        n, handle, ask = self.device.nvml, self.device.handle, self.device.ask
+        n, handle, ask = self.gpu.nvml, self.gpu.handle, self.gpu.ask
         before_s = self._clock()
         counter_mj = ask("counter_j", lambda: n.nvmlDeviceGetTotalEnergyConsumption(handle))
         t_s = (before_s + self._clock()) / 2  # the counter is what must be placed in time
@@ -54,7 +57,7 @@ class NvmlPower:
         )
 
     def _powers(self) -> tuple[float | None, float | None]:
-        n, handle, ask = self.device.nvml, self.device.handle, self.device.ask
+        n, handle, ask = self.gpu.nvml, self.gpu.handle, self.gpu.ask
         wanted = [(POWER_INSTANT, _GPU_SCOPE), (POWER_AVERAGE, _GPU_SCOPE)]
         fields = ask("power_fields", lambda: n.nvmlDeviceGetFieldValues(handle, wanted))
         instant_w = self._field("instant_w", fields, 0)
@@ -69,7 +72,7 @@ class NvmlPower:
             return None
         field = fields[place]
         if field.nvmlReturn != 0:
-            self.device.refused(figure, self.device.nvml.NVMLError(field.nvmlReturn))
+            self.gpu.refused(figure, self.gpu.nvml.NVMLError(field.nvmlReturn))
             return None
         milliwatts = getattr(field.value, _MEMBERS[field.valueType])
         # A powered board never draws 0 W; polled too fast, drivers answer 0 (Zeus, PowerMonitor).
@@ -77,10 +80,10 @@ class NvmlPower:
 
     def state(self) -> GpuState:
         """What should stay as it is while a point is measured. Not for the measuring thread inside a window."""
-        return self.device.state()
+        return self.gpu.state()
 
     def close(self) -> None:
-        self.device.close()
+        self.gpu.close()
 
 
 def open_nvml(*, uuid: str | None = None, position: int = 0, nvml: Any = None, environ: Mapping[str, str] = os.environ) -> NvmlPower | NoPower:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from profiler.power.source import PowerSample
+from profiler.power.source import MOST_GAP_S, PowerSample
 from triton_kernels.errors import TokenmillError
 
 MOST_BYTES = 64 << 20  # days of samples; a larger file is no trace
@@ -79,6 +79,8 @@ class ReplayPower:
 
     name = "replay"
     kind = "replayed"
+    device, boundary = "gpu0", "board"
+    most_gap_s = MOST_GAP_S
     sensor_accuracy: float | None = None
     invalid_reasons: tuple[str, ...] = ()
 

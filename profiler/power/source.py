@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+# Longer than this between two samples nobody knows what was drawn: five times the slowest sampling period, more than a late thread.
+MOST_GAP_S = 0.5
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PowerSample:
@@ -26,6 +29,11 @@ class PowerSample:
     hw_thermal_s: float | None = None
     hw_power_brake_s: float | None = None
 
+    @property
+    def readable(self) -> bool:
+        """Whether any sensor of power or energy answered."""
+        return any(figure is not None for figure in (self.counter_j, self.instant_w, self.average_w, self.module_w))
+
     def json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -39,9 +47,14 @@ class PowerTrace:
     sensor_accuracy: float | None  # of the sensor's class, as a share of the reading
     device: str = "gpu0"  # what drew the power: "gpu0", "package-0", "node"
     boundary: str = "board"  # which boundary it belongs to: "board", "cpu" or "node"
+    most_gap_s: float = MOST_GAP_S
     samples: tuple[PowerSample, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)  # figure -> why it is missing
     invalid_reasons: tuple[str, ...] = ()  # why no figure of this source may be believed
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The samples as a record's `series/` holds them."""
+        return [{**sample.json(), "device": self.device, "boundary": self.boundary} for sample in self.samples]
 
 
 class PowerSource(Protocol):
@@ -51,6 +64,12 @@ class PowerSource(Protocol):
     def name(self) -> str: ...
     @property
     def kind(self) -> str | None: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def boundary(self) -> str: ...
+    @property
+    def most_gap_s(self) -> float: ...
     @property
     def sensor_accuracy(self) -> float | None: ...
     @property
@@ -69,6 +88,9 @@ def trace_of(source: PowerSource, samples: tuple[PowerSample, ...]) -> PowerTrac
         source=source.name,
         kind=source.kind,
         sensor_accuracy=source.sensor_accuracy,
+        device=source.device,
+        boundary=source.boundary,
+        most_gap_s=source.most_gap_s,
         samples=samples,
         notes=dict(source.notes),
         invalid_reasons=source.invalid_reasons,

@@ -13,6 +13,7 @@ from profiler.power.nvml import NvmlPower, open_nvml
 from profiler.power.replay import ReplayPower, read_trace
 from profiler.power.sampler import Sampler
 from profiler.power.source import PowerSample
+from profiler.power.window import Window
 from triton_kernels.errors import TokenmillError
 
 INSTANT, AVERAGE = 186, 185
@@ -95,7 +96,7 @@ def test_cuda_visible_devices(fake_nvml: Any, visible: str | None, position: int
     environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     source = open_nvml(nvml=fake_nvml, position=position, environ=environ)
     assert isinstance(source, NvmlPower)
-    assert source.device.uuid() == uuid
+    assert source.gpu.uuid() == uuid
 
 
 @pytest.mark.parametrize("visible", ["", "-1", "0,-1,1"])
@@ -106,7 +107,7 @@ def test_hidden_gpu_has_no_power(fake_nvml: Any, visible: str) -> None:
 
 
 def test_uuid_wins_over_position(fake_nvml: Any) -> None:
-    assert opened(fake_nvml, uuid="GPU-bbbb2222", position=0).device.uuid() == "GPU-bbbb2222"
+    assert opened(fake_nvml, uuid="GPU-bbbb2222", position=0).gpu.uuid() == "GPU-bbbb2222"
 
 
 def test_mig_and_vgpu_are_refused_by_name(fake_nvml: Any) -> None:
@@ -211,14 +212,16 @@ class Counting:
     """A source that counts its samples, and fails at the one asked for."""
 
     name, kind, sensor_accuracy, notes, invalid_reasons = "counting", "measured", None, {}, ()
+    boundary, most_gap_s = "board", 0.5
 
-    def __init__(self, fail_at: int | None = None) -> None:
-        self.taken, self.fail_at = 0, fail_at
+    def __init__(self, fail_at: int | None = None, *, device: str = "gpu0", slow_s: float = 0.0) -> None:
+        self.taken, self.fail_at, self.device, self.slow_s = 0, fail_at, device, slow_s
 
     def sample(self) -> PowerSample:
         self.taken += 1
         if self.taken == self.fail_at:
             raise ValueError("sensor code is broken")
+        time.sleep(self.slow_s)
         return PowerSample(t_s=time.monotonic(), instant_w=float(self.taken))
 
     def close(self) -> None: ...
@@ -249,6 +252,36 @@ def test_sampler_waits_for_a_sample_past_a_moment() -> None:
     sampler.wait_past(moment, most_s=5.0)
     assert sampler.trace().samples[-1].t_s > moment
     sampler.stop()
+
+
+def test_sampler_takes_several_sources_in_turn_each_with_its_own_stamps() -> None:
+    sampler = Sampler(Counting(device="gpu0", slow_s=0.002), Counting(device="package-0"), period_s=(0.005, 0.01))
+    sampler.start()
+    time.sleep(0.1)
+    sampler.wait_past(time.monotonic(), most_s=5.0)
+    board = sampler.stop()
+    first, second = sampler.traces()
+    assert (first, second.device) == (board, "package-0")
+    assert len(first.samples) == len(second.samples) >= 5
+    # In turn: the second source's stamp is the later one of each pair, and never the same.
+    assert all(a.t_s < b.t_s for a, b in zip(first.samples, second.samples, strict=True))
+    assert all(b.t_s < a.t_s for b, a in zip(second.samples, first.samples[1:], strict=False))
+    assert first.rows()[0] == {**first.samples[0].json(), "device": "gpu0", "boundary": "board"}
+
+
+def test_a_sampler_that_was_held_back_says_how_long() -> None:
+    sampler = Sampler(Counting(), period_s=(0.01, 0.02))
+    sampler.start()
+    time.sleep(0.1)
+    sampler.stop()
+    on_time = sampler.lateness()
+    assert on_time.n >= 2
+    assert 0 <= on_time.largest_s < 60
+    # Samples due at 1.0 and 2.0 came 0.02 s and 0.6 s late, one due at 9.0 was a whole second late but after the windows.
+    sampler._delays = [(1.0, 0.02), (2.0, 0.6), (9.0, 1.0)]
+    inside = sampler.lateness([Window(t_start_s=0.5, t_end_s=3.0)])
+    assert (inside.largest_s, inside.share, inside.n, inside.too_late) == (0.6, 0.5, 2, True)
+    assert not sampler.lateness([Window(t_start_s=0.5, t_end_s=1.5)]).too_late
 
 
 def test_a_bug_in_a_source_reaches_the_caller() -> None:
