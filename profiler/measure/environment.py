@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import platform
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from profiler.power.hardware_id import hashed
 
 if TYPE_CHECKING:
     import torch
@@ -64,11 +65,6 @@ def git_revision(root: Path) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip() or None
-
-
-def hashed(identifier: str) -> str:
-    """A hardware identifier made unreadable, yet equal for equal hardware: records are meant to be published."""
-    return hashlib.sha256(identifier.encode()).hexdigest()[:16]
 
 
 def measured_environment(device: torch.device, nvml: NvmlDevice | None) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from profiler.power.hardware_id import hashed
+from profiler.power.xid import XidWatch
+
 T = TypeVar("T")
 
 INVALID_ARGUMENT, NOT_FOUND = 2, 6
@@ -28,7 +31,7 @@ MEANINGS = {
 # These answers do not change while a process runs: the figure is not asked for again.
 _FINAL = (NOT_SUPPORTED, NO_PERMISSION, FUNCTION_NOT_FOUND)
 
-MIG_REASON = "mig_instance_unsupported"
+MIG_REASON, VGPU_REASON = "mig_instance_unsupported", "vgpu_unsupported"
 _VGPU_MODE = 2  # NVML_GPU_VIRTUALIZATION_MODE_VGPU
 
 
@@ -48,6 +51,8 @@ class GpuState:
     ecc_uncorrected: int | None
     compute_processes: int | None
     temperature_c: float | None
+    uuid_hash: str | None = None
+    xids: tuple[int, ...] | None = None  # critical errors since the state before this one was taken
 
 
 def meaning(error: Any) -> str:
@@ -68,9 +73,11 @@ class NvmlDevice:
     """NVML opened for one GPU. Raises PowerRefusedError when there is none to open, or when it is a MIG instance or vGPU."""
 
     def __init__(self, *, nvml: Any = None, uuid: str | None = None, position: int = 0, environ: Mapping[str, str] = os.environ) -> None:
-        self.nvml = nvml if nvml is not None else _import_nvml()
+        self.nvml = nvml if nvml is not None else import_nvml()
         self.notes: dict[str, str] = {}
         self._final: set[str] = set()
+        self._lost = False
+        self._xids: XidWatch | None = None
         try:
             self.nvml.nvmlInit()
         except self.nvml.NVMLError as e:
@@ -112,12 +119,12 @@ class NvmlDevice:
             raise PowerRefusedError("this GPU is split by MIG, whose instances all show the parent's watts; measure on a whole GPU", invalid_reason=MIG_REASON)
         mode = self.ask("virtualization", lambda: self.nvml.nvmlDeviceGetVirtualizationMode(self.handle))
         if mode == _VGPU_MODE:
-            raise PowerRefusedError("this is a vGPU, whose sensors are the host's; measure on a whole GPU", invalid_reason=MIG_REASON)
+            raise PowerRefusedError("this is a vGPU, whose sensors are the host's; measure on a whole GPU", invalid_reason=VGPU_REASON)
         self.notes.clear()  # most GPUs have neither; that is no news
 
     def ask(self, figure: str, call: Callable[[], T]) -> T | None:
         """The call's answer, or None with the reason in `notes[figure]`."""
-        if figure in self._final:
+        if figure in self._final or self._lost:
             return None
         try:
             return call()
@@ -125,35 +132,56 @@ class NvmlDevice:
             self.refused(figure, e)
             return None
 
-    def refused(self, figure: str, error: Any) -> None:
-        self.notes[figure] = meaning(error)
-        if getattr(error, "value", None) in _FINAL:
+    def refused(self, figure: str, error: Any, *, quiet: bool = False) -> bool:
+        """Notes why a figure is missing (`quiet`: not where the board simply lacks it) and says whether asking again is pointless."""
+        code = getattr(error, "value", None)
+        final = code in _FINAL
+        if not (quiet and (final or code == INVALID_ARGUMENT)):
+            self.notes[figure] = meaning(error)
+        if final and not quiet:
             self._final.add(figure)
+        if code == GPU_IS_LOST:  # it does not come back, and every further call may hang
+            self._lost = True
+        return final
 
     def uuid(self) -> str | None:
         text = self.ask("uuid", lambda: self.nvml.nvmlDeviceGetUUID(self.handle))
         return None if text is None else _text(text)
 
     def state(self) -> GpuState:
-        """Limit, ECC errors, processes and temperature now."""
+        """Limit, ECC errors, processes, temperature and identity now; critical errors since it was asked before."""
         n, handle = self.nvml, self.handle
         limit_mw = self.ask("power_limit", lambda: n.nvmlDeviceGetEnforcedPowerLimit(handle))
         # 1: uncorrected errors; 0: since the driver was loaded (nvmlMemoryErrorType_t, nvmlEccCounterType_t).
         ecc = self.ask("ecc", lambda: n.nvmlDeviceGetTotalEccErrors(handle, 1, 0))
         processes = self.ask("processes", lambda: n.nvmlDeviceGetComputeRunningProcesses(handle))
         temperature = self.ask("temperature_c", lambda: n.nvmlDeviceGetTemperature(handle, 0))
+        uuid = self.uuid()
         return GpuState(
+            uuid_hash=None if uuid is None else hashed(uuid),
+            xids=self.ask("xids", self._seen_xids),
             power_limit_w=None if limit_mw is None else limit_mw / 1000,
             ecc_uncorrected=ecc,
             compute_processes=None if processes is None else len(processes),
             temperature_c=None if temperature is None else float(temperature),
         )
 
+    def _seen_xids(self) -> tuple[int, ...]:
+        if self._xids is None:
+            self._xids = XidWatch(self.nvml, self.handle)
+        return self._xids.seen()
+
     def close(self) -> None:
-        self.ask("shutdown", lambda: self.nvml.nvmlShutdown())
+        for end in (self._xids.close if self._xids else None, self.nvml.nvmlShutdown):
+            try:
+                if end is not None:
+                    end()
+            except self.nvml.NVMLError as e:
+                self.notes["shutdown"] = meaning(e)
 
 
-def _import_nvml() -> Any:
+def import_nvml() -> Any:
+    """The module pynvml; PowerRefusedError with the fix where it is not installed."""
     try:
         import pynvml
     except ImportError as e:

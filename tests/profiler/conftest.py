@@ -1,4 +1,4 @@
-"""A small NVML for tests: scripted power, counter and errors, no driver."""
+"""A small NVML for tests: scripted power, counter, events and errors, no driver."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ class FakeNvmlError(Exception):
 
 
 class FakeNvml:
-    """The functions that tokenmill calls, on one or more GPUs. `errors`: function name -> code it fails with; `field_errors`: field id -> code."""
+    """The functions that tokenmill calls, on one or more GPUs. `errors`: function name -> code it fails with; `field_errors`: field id -> code.
+
+    `fields`: (field id, scope) -> its value at a time, in NVML's unit; GPU-scope power is `watts`, and what is nowhere is not supported.
+    """
 
     NVMLError = FakeNvmlError
 
@@ -34,6 +37,8 @@ class FakeNvml:
         self.limit_mw, self.default_limit_mw = 700_000, 700_000
         self.persistence = 1
         self.reasons = 0
+        self.fields: dict[tuple[int, int], Callable[[float], int]] = {}
+        self.xids: list[int] = []
         self.name = "NVIDIA H200"
 
     def _call(self, name: str) -> None:
@@ -87,8 +92,31 @@ class FakeNvml:
         return self.counter_mj(self.clock())
 
     def nvmlDeviceGetFieldValues(self, handle: int, wanted: list[tuple[int, int]]) -> list[Any]:
-        milliwatts = round(self.watts(self.clock()) * 1000)
-        return [SimpleNamespace(nvmlReturn=self.field_errors.get(field, 0), valueType=1, value=SimpleNamespace(uiVal=milliwatts)) for field, _ in wanted]
+        return [self._field(field, scope) for field, scope in wanted]
+
+    def _field(self, field: int, scope: int) -> Any:
+        t = self.clock()
+        if (field, scope) in self.fields:
+            value = self.fields[field, scope](t)
+        elif field in (185, 186) and scope == 0:
+            value = round(self.watts(t) * 1000)
+        else:
+            return SimpleNamespace(nvmlReturn=self.field_errors.get(field, 3), valueType=1, value=SimpleNamespace())
+        return SimpleNamespace(nvmlReturn=self.field_errors.get(field, 0), valueType=3, value=SimpleNamespace(ullVal=value))
+
+    def nvmlEventSetCreate(self) -> object:
+        return object()
+
+    def nvmlDeviceRegisterEvents(self, handle: int, types: int, events: object) -> None:
+        assert types == 8  # critical Xids and nothing else
+
+    def nvmlEventSetWait_v2(self, events: object, timeout_ms: int) -> Any:
+        assert timeout_ms == 0  # a measuring process does not wait
+        if not self.xids:
+            raise FakeNvmlError(10)
+        return SimpleNamespace(eventType=8, eventData=self.xids.pop(0))
+
+    def nvmlEventSetFree(self, events: object) -> None: ...
 
     def nvmlDeviceGetPowerUsage(self, handle: int) -> int:
         return round(self.watts(self.clock()) * 1000)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from profiler.power.declared import DeclaredPower, NoPower
-from profiler.power.nvml import NvmlPower, open_nvml
+from profiler.power.nvml import NvmlPower, node_gpus, open_boards, open_nvml
 from profiler.power.replay import ReplayPower, read_trace
 from profiler.power.sampler import Sampler
 from profiler.power.source import PowerSample
@@ -17,6 +17,8 @@ from profiler.power.window import Window
 from triton_kernels.errors import TokenmillError
 
 INSTANT, AVERAGE = 186, 185
+MODULE, MEMORY = 1, 2
+INVALID_ARGUMENT, GPU_IS_LOST = 2, 15
 NOT_SUPPORTED, NO_PERMISSION, DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND = 3, 4, 9, 12
 
 
@@ -117,7 +119,7 @@ def test_mig_and_vgpu_are_refused_by_name(fake_nvml: Any) -> None:
     # In a container CUDA may show the instance's UUID, which is no GPU's: the GPU it lies on tells.
     assert open_nvml(nvml=fake_nvml, uuid="GPU-of-the-instance", environ={}).invalid_reasons == ("mig_instance_unsupported",)
     fake_nvml.mig, fake_nvml.virtualization = [0, 0], 2
-    assert open_nvml(nvml=fake_nvml, environ={}).invalid_reasons == ("mig_instance_unsupported",)
+    assert open_nvml(nvml=fake_nvml, environ={}).invalid_reasons == ("vgpu_unsupported",)
     fake_nvml.virtualization = 1  # a whole GPU passed through to a virtual machine
     assert open_nvml(nvml=fake_nvml, environ={}).invalid_reasons == ()
 
@@ -141,8 +143,98 @@ def test_nothing_is_ever_set(fake_nvml: Any) -> None:
     source.sample()
     source.state()
     source.close()
-    assert {name for name in fake_nvml.calls if "Set" in name or "Reset" in name or "Clear" in name} == set()
+    changing = {name for name in fake_nvml.calls if "Set" in name or "Reset" in name or "Clear" in name}
+    assert changing == {"nvmlEventSetCreate", "nvmlEventSetWait_v2", "nvmlEventSetFree"}  # a listener's own queue, not the GPU's state
     assert fake_nvml.calls[-1] == "nvmlShutdown"
+
+
+def test_scopes_and_held_back_time_come_with_one_call(fake_nvml: Any) -> None:
+    # A superchip: the module draws 900 W of which the GPU 500 W; memory is told as average only (GB300). Clocks were held back for 93 s and 2 s.
+    fake_nvml.fields = {
+        (INSTANT, MODULE): lambda t: 900_000,
+        (AVERAGE, MEMORY): lambda t: 80_000,
+        (74, 0): lambda t: 93_000_000_000,
+        (269, 0): lambda t: 2_000_000_000,
+        (271, 0): lambda t: 0,
+    }
+    source = opened(fake_nvml)
+    first, second = source.sample(), source.sample()
+    for sample in (first, second):
+        assert (sample.instant_w, sample.module_w, sample.memory_w) == (500.0, 900.0, 80.0)
+        assert (sample.sw_power_cap_s, sample.sw_thermal_s, sample.hw_thermal_s, sample.hw_power_brake_s) == (93.0, 2.0, None, 0.0)
+    assert fake_nvml.calls.count("nvmlDeviceGetFieldValues") == 2
+    assert source.notes == {}
+
+
+@pytest.mark.parametrize("code", [INVALID_ARGUMENT, NOT_SUPPORTED, NO_PERMISSION])
+def test_what_a_board_lacks_is_asked_once_and_is_no_news(fake_nvml: Any, code: int) -> None:
+    asked: list[list[tuple[int, int]]] = []
+    answer = fake_nvml._field
+    fake_nvml.field_errors = dict.fromkeys((74, 269, 270, 271), code)
+    fake_nvml._field = lambda field, scope: (asked[-1].append((field, scope)), answer(field, scope))[1]
+    source = opened(fake_nvml)
+    for _ in range(3):
+        asked.append([])
+        source.sample()
+    assert len(asked[0]) == 10
+    assert asked[1] == asked[2] == [(INSTANT, 0), (AVERAGE, 0)]
+    assert source.notes == {}
+
+
+def test_module_power_falls_back_to_its_average(fake_nvml: Any) -> None:
+    fake_nvml.fields = {(AVERAGE, MODULE): lambda t: 880_000}
+    assert opened(fake_nvml).sample().module_w == 880.0
+    fake_nvml.fields[INSTANT, MODULE] = lambda t: 900_000
+    assert opened(fake_nvml).sample().module_w == 900.0
+
+
+def test_every_visible_gpu_is_a_board_of_its_own(fake_nvml: Any) -> None:
+    fake_nvml.uuids.append("GPU-cccc3333")
+    boards = open_boards(nvml=fake_nvml, environ={"CUDA_VISIBLE_DEVICES": "2,0"})
+    assert [(b.device, b.gpu.uuid()) for b in boards if isinstance(b, NvmlPower)] == [("gpu0", "GPU-cccc3333"), ("gpu1", "GPU-aaaa1111")]
+    assert [b.device for b in open_boards(nvml=fake_nvml, environ={})] == ["gpu0", "gpu1", "gpu2"]
+    named = open_boards(["GPU-bbbb2222"], nvml=fake_nvml, environ={})
+    assert [b.gpu.uuid() for b in named if isinstance(b, NvmlPower)] == ["GPU-bbbb2222"]
+    hidden = open_boards(nvml=fake_nvml, environ={"CUDA_VISIBLE_DEVICES": ""})
+    assert [(type(b), b.device) for b in hidden] == [(NoPower, "gpu0")]
+    assert node_gpus(nvml=fake_nvml) == 3  # the hidden ones draw the host's power too
+    fake_nvml.errors["nvmlInit"] = DRIVER_NOT_LOADED
+    assert node_gpus(nvml=fake_nvml) is None
+
+
+def test_a_gpu_that_falls_off_is_not_asked_again(fake_nvml: Any) -> None:
+    source = opened(fake_nvml)
+    assert source.sample().readable
+    fake_nvml.errors["nvmlDeviceGetTotalEnergyConsumption"] = GPU_IS_LOST
+    sample = source.sample()
+    assert not sample.readable
+    assert "fell off the bus" in source.notes["counter_j"]
+    before = len(fake_nvml.calls)
+    assert not source.sample().readable
+    assert len(fake_nvml.calls) == before  # a lost GPU's driver may hang
+    assert source.state().power_limit_w is None
+    assert source.invalid_reasons == ()
+
+
+def test_another_board_under_the_same_handle(fake_nvml: Any) -> None:
+    source = opened(fake_nvml)
+    source.sample()
+    assert source.invalid_reasons == ()
+    first = source.state().uuid_hash
+    fake_nvml.uuids[0] = "GPU-dddd4444"
+    source.sample()
+    assert source.invalid_reasons == ("gpu_identity_changed",)
+    assert first not in (None, "GPU-aaaa1111", source.state().uuid_hash)
+
+
+def test_xids_are_those_since_the_last_look(fake_nvml: Any) -> None:
+    source = opened(fake_nvml)
+    assert source.state().xids == ()
+    fake_nvml.xids = [31, 43]
+    assert source.state().xids == (31, 43)
+    assert source.state().xids == ()
+    fake_nvml.errors["nvmlDeviceRegisterEvents"] = NOT_SUPPORTED
+    assert opened(fake_nvml).state().xids is None
 
 
 def test_state_of_the_gpu(fake_nvml: Any) -> None:
