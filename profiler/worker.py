@@ -1,8 +1,8 @@
 """The process that touches the GPU: takes requests as JSON lines on stdin, answers with events as JSON lines on stdout.
 
 Requests: {"do": "measure", "spec": {...}} | {"do": "ceilings"} | {"do": "environment"} | {"do": "quit"}; the middle two take an optional "device".
-Events: progress, result, ceilings, environment, error (kind: oom, user, cuda, bug; `sticky`: this process can measure no more). Free text goes to
-stderr. Ends with its parent: when stdin ends, whatever it is doing.
+Events: progress (its `so_far`: the result, should the rest of the point be lost), result, ceilings, environment, error (kind: oom, user, cuda, bug);
+`sticky` in the last answer: this process can measure no more. Free text goes to stderr. Ends with its parent: when stdin ends, whatever it is doing.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ class Events:
     def progress(self, stage: str, fraction: float | None, note: str, *, step_s: float | None = None) -> None:
         self.send("progress", stage=stage, fraction=fraction, note=note, step_s=step_s)
 
+    def so_far(self, result: dict[str, Any]) -> None:
+        self.send("progress", stage="operations", fraction=None, note="", step_s=None, so_far=result)
+
 
 def _read_requests(requests: queue.SimpleQueue[str]) -> None:
     """Also notices the parent's death in the middle of a measurement: the process ends at once, and the driver frees the GPU."""
@@ -60,7 +63,7 @@ def serve() -> None:
         if session is None:
             from profiler.measure.session import Session
 
-            session = Session(events.progress)
+            session = Session(events.progress, events.so_far)
         _answer(session, events, request)
 
 
@@ -101,13 +104,10 @@ def _measured(session: Session, spec: PointSpec) -> dict[str, Any]:
 
 
 def _kind(error: Exception) -> str:
-    import torch
+    from profiler.measure.memory import ran_out
 
     text = str(error)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in text or "can't allocate memory" in text:
-        return "oom"
-    # Ending the capture of a graph that ran out of memory may itself fail; the first error is the cause.
-    if isinstance(error.__context__, Exception) and _kind(error.__context__) == "oom":
+    if ran_out(error):
         return "oom"
     if isinstance(error, RuntimeError) and ("CUDA error" in text or "CUDA driver error" in text or type(error).__name__ == "AcceleratorError"):
         return "cuda"

@@ -63,15 +63,23 @@ def run(
     ] = None,
     layers: Annotated[int | None, typer.Option(help="So many layers of each kind instead of all: share of roofline, no rates.", show_default=False)] = None,
     mtp: Annotated[bool, typer.Option("--mtp", help="With the multi-token-prediction module's draft.")] = False,
-    routing: Annotated[str, typer.Option(help="uniform (each token draws alone), balanced, zipf:S, a histogram's file, or model.")] = "uniform",
+    routing: Annotated[
+        str, typer.Option(help="uniform (each token draws alone), balanced, zipf:S, a histogram's file, or model; or a comma list.")
+    ] = "uniform",
     device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto",
     kernels: Annotated[str, typer.Option(help="triton.")] = "triton",
     window: Annotated[float | None, typer.Option(help="Seconds per window, on a GPU at least 2; when not given 2 on a GPU, 1 on a CPU.")] = None,
     windows: Annotated[int, typer.Option(help="Windows per point; their spread gives the interval.")] = 5,
+    per_op: Annotated[bool, typer.Option("--per-op", help="Also each operation of a step alone, for its seconds and joules.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of weights, inputs and routing.")] = 0,
     time_budget: Annotated[str | None, typer.Option("--time-budget", help="Skip points that would end later: 90s, 8m.")] = None,
     watts: Annotated[float | None, typer.Option(help="Declared watts of the node per GPU (assumed); a board's sensor is still read.")] = None,
     power_replay: Annotated[Path | None, typer.Option("--power-replay", help="Recorded power trace, .jsonl[.gz]: for tests and demonstrations.")] = None,
+    node_power: Annotated[Path | None, typer.Option("--node-power", help="A wall meter's or BMC's watts of the node, .csv or .jsonl.")] = None,
+    dcgm: Annotated[str | None, typer.Option(help="Address of a DCGM exporter's page.", show_default=False)] = None,
+    sensor_accuracy: Annotated[
+        float | None, typer.Option("--sensor-accuracy", help="Of a board calibrated against a meter, as a share: 0.01.", show_default=False)
+    ] = None,
     usd_per_gpu_hour: Annotated[float | None, typer.Option("--usd-per-gpu-hour", help="Price of a GPU-hour, instead of the price book's.")] = None,
     price_book: Annotated[Path | None, typer.Option("--price-book", help="Your prices (TOML), over the built-in ones.")] = None,
     pue: Annotated[float | None, typer.Option(help="Facility power over IT power.")] = None,
@@ -91,7 +99,8 @@ def run(
             model=model, phase=phase, precision=precision, kv_cache=kv_cache, batch=batch, context=context, mix=mix, tp=tp, ep=ep, dp=dp,
             rank=rank, span=span, layers=layers, mtp=mtp,
             routing=routing, device=device, kernels=kernels, window_s=window, windows=windows, seed=seed, watts=watts,
-            power_replay=None if power_replay is None else str(power_replay),
+            power_replay=None if power_replay is None else str(power_replay), node_power=None if node_power is None else str(node_power), dcgm=dcgm,
+            sensor_accuracy=sensor_accuracy, per_op=per_op,
         )  # fmt: skip
         _check_early(request, settings)
         return _measure(request, settings, interruption)
@@ -111,6 +120,8 @@ def _check_early(request: SweepRequest, settings: Settings) -> None:
         raise TokenmillError(f"--device {request.device[:60]!r}: should be auto, cuda or cpu")
     if request.power_replay is not None:
         read_trace(Path(request.power_replay))
+    if request.node_power is not None and not Path(request.node_power).is_file():
+        raise TokenmillError(f"--node-power {request.node_power[:200]}: no such file; give the meter's own record of watts")
     pick_price(settings.book, None, usd_per_gpu_hour=settings.usd_per_gpu_hour, pue=settings.pue, watts=request.watts)
     if importlib.util.find_spec("torch") is None:
         raise TokenmillError("PyTorch is not installed, and measuring needs it: pip install 'tokenmill[gpu]'")

@@ -28,3 +28,13 @@ def refuse_what_cannot_fit(model: ModelSpec, spec: PointSpec, memory_bytes: int)
     if found.weight_bytes > memory_bytes:
         raise TokenmillError(f"{model.name}: {need}, and the device has {has}; what fits: {fits}")
     raise MemoryError(f"{need} and {cache_bytes / 1e9:.1f} GB of KV cache, and the device has {has}; what fits: a smaller --batch, {fits}")
+
+
+def ran_out(error: BaseException | None) -> bool:
+    """Whether memory ran out. Ending the capture of a graph that ran out of it may itself fail; the first error is the cause."""
+    import torch
+
+    if not isinstance(error, Exception):
+        return False
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in text or "can't allocate memory" in text or ran_out(error.__context__)

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import torch
-
 from profiler.measure.measure import Progress
+from profiler.measure.memory import ran_out
 from profiler.measure.statistics import mean_interval, median
 from profiler.measure.timing import Iterations, TimedWindow, keep_busy, run_window, warm_up
 from profiler.power.energy import Window, point_energy
@@ -166,7 +165,9 @@ def _first_looks(operations: Sequence[Alone], pool: Any, method: Method, deadlin
             try:
                 operation.capture(pool)
                 looks.append(_Look(operation=operation, iteration_s=warm_up(operation, least_s=method.look_s, most_s=method.look_s).step_s))
-            except (torch.OutOfMemoryError, MemoryError):
+            except Exception as e:
+                if not ran_out(e):
+                    raise
                 why_not[operation.entry] = "out of memory"
     return looks, why_not
 

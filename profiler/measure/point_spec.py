@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,11 @@ class PointSpec:
     windows: int = 5
     watts: float | None = None
     power_replay: str | None = None
+    node_power: str | None = None  # a wall meter's file
+    dcgm: str | None = None  # address of a DCGM exporter's page
+    sensor_accuracy: float | None = None  # of a board that was calibrated against a meter, as a share; None: its sensor's class
+    per_op: bool = False  # each operation alone, after the windows
+    per_op_budget_s: float | None = None  # that at most for it; None: all that it needs
     compare: bool = False  # one step more, against the same weights in the recipe's plain format, where that was measured before
 
     def __post_init__(self) -> None:
@@ -68,6 +74,17 @@ class PointSpec:
             raise TokenmillError(f"--watts {self.watts:g}: should be a positive number of watts")
         if self.watts is not None and self.power_replay is not None:
             raise TokenmillError("--watts and --power-replay: give one of them; power has one source")
+        self._check_sensors()
+
+    def _check_sensors(self) -> None:
+        if self.watts is not None and self.node_power is not None:
+            raise TokenmillError("--watts and --node-power: give one of them; both are the node's power")
+        if self.dcgm is not None and not re.match("https?://[^/]", self.dcgm, re.ASCII):
+            raise TokenmillError(f"--dcgm {self.dcgm[:60]!r}: should be the address of an exporter's page, such as http://localhost:9400/metrics")
+        if self.sensor_accuracy is not None and not 0 < self.sensor_accuracy < 0.5:
+            raise TokenmillError(f"--sensor-accuracy {self.sensor_accuracy:g}: should be a share above 0 and below 0.5, such as 0.01")
+        if self.per_op_budget_s is not None and not self.per_op_budget_s >= 0:
+            raise TokenmillError(f"per_op_budget_s {self.per_op_budget_s:g}: should be seconds from 0 on")
 
     def _check_rank(self) -> None:
         from workloads.deployment import Rank

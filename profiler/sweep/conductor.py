@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from profiler.measure.point_fields import UNMEASURED, point_environment, subject_fields
@@ -12,12 +12,14 @@ from profiler.measure.point_spec import PointSpec
 from profiler.record.schema import SCHEMA_VERSION
 from profiler.record.store import Run, RunWriter
 from profiler.report.text import plain
-from profiler.sweep.expand import cannot_fit, point_id
-from profiler.sweep.worker_process import COMMAND, WorkerLostError, WorkerProcess
+from profiler.sweep.expand import cannot_fit, point_ids
+from profiler.sweep.worker_process import COMMAND, InterruptedRunError, WorkerLostError, WorkerProcess
 from triton_kernels.errors import TokenmillError
 
 # Beside the windows of a point, until the first one tells: a guess, which a first compilation of every kernel or a very large model exceeds.
 _OVERHEAD_S = {"cuda": 8.0, "cpu": 3.0}
+# Each operation of a step alone, likewise: about 20 of them in 5 windows, of 2.7 s on a GPU, of 0.12 s on a CPU.
+_OPERATIONS_S = {"cuda": 270.0, "cpu": 12.0}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +64,9 @@ class Conductor:
         self._command = command
         self._patience = patience or Patience()
         self._worker: WorkerProcess | None = None
-        self._spent_s: list[float] = []  # seconds per point beside its windows
+        self._spent_s: list[float] = []  # seconds per point beside its windows and its operations
+        self._operations_s: list[float] = []  # seconds that its operations took
+        self._so_far: dict[str, Any] | None = None  # the point in progress, once its windows are measured
         self._points: list[dict[str, Any]] = []
         self._plans: dict[str, dict[str, Any]] = {}
         self.environment: dict[str, Any] | None = None
@@ -77,7 +81,7 @@ class Conductor:
             silence_s = max(silence_s, self._patience.start_s)
         show = on_progress or (lambda progress: self._display.stage(label, progress))
         event = self._worker.ask(request, show, silence_s=silence_s, most_s=most_s)
-        if event["event"] == "error" and event.get("sticky"):
+        if event.get("sticky"):
             self.stop(patience_s=0.0)
         return event
 
@@ -114,26 +118,35 @@ class Conductor:
         began_s = time.monotonic()
         outcome = Outcome()
         too_large: list[PointSpec] = []
-        for place, spec in enumerate(specs):
-            self._display.remaining(place, len(specs), sum(self._expected_s(s) for s in specs[place:]))
-            name = point_id(place, spec)
+        for place, (name, spec) in enumerate(zip(point_ids(specs), specs, strict=True)):
+            left_s = float("inf") if budget_s is None else budget_s - (time.monotonic() - began_s)
+            self._display.remaining(place, len(specs), max(0.0, min(left_s, sum(self._expected_s(s) for s in specs[place:]))))
             if cannot_fit(spec, too_large):
                 outcome.skipped.append(f"{name}: a smaller point of these formats was out of memory already")
-            elif budget_s is not None and time.monotonic() - began_s + self._expected_s(spec) > budget_s:
-                outcome.skipped.append(f"{name}: about {self._expected_s(spec):.0f} s, more than is left of --time-budget")
+            elif self._step_s(spec) > left_s:
+                outcome.skipped.append(f"{name}: about {self._step_s(spec):.0f} s, more than is left of --time-budget")
             else:
                 if self._worker is None:
                     self._replace_worker(spec.device)
-                answer = self._point(spec, name, outcome, writer)
-                point = self._completed(answer["point"], name, writer)
-                if point["status"] == "oom":
+                if spec.per_op and budget_s is not None:
+                    spec = replace(spec, per_op_budget_s=self._for_operations(left_s, specs[place:]))
+                if self._commit(self._point(spec, name, outcome, writer), name, writer)["status"] == "oom":
                     too_large.append(spec)
-                writer.commit(point, series=answer["series"], plan=answer["plan"])
-                self._points.append(point)
-                if answer["plan"] is not None:
-                    self._plans[point["plan"]] = answer["plan"]
-                self._display.committed(point, self._run(writer))
         return outcome
+
+    def _for_operations(self, left_s: float, specs: Sequence[PointSpec]) -> float:
+        """Seconds of the budget for the operations of the first of these points: the steps of all come first, and what is left is shared evenly."""
+        return max(0.0, left_s - sum(self._step_s(spec) for spec in specs)) / len(specs)
+
+    def _commit(self, answer: dict[str, Any], name: str, writer: RunWriter) -> dict[str, Any]:
+        """Writes a point down, tells the display, and returns it."""
+        point = self._completed(answer["point"], name, writer)
+        writer.commit(point, series=answer["series"], ops=answer.get("ops", ()), plan=answer["plan"])
+        self._points.append(point)
+        if answer["plan"] is not None:
+            self._plans[point["plan"]] = answer["plan"]
+        self._display.committed(point, self._run(writer))
+        return point
 
     def _replace_worker(self, device: str) -> None:
         """A new worker, asked for the device first: a GPU that is gone ends the run here instead of failing point after point."""
@@ -146,10 +159,17 @@ class Conductor:
         envelope = {"schema_version": SCHEMA_VERSION, "run_id": writer.header["run_id"], "point_id": name}
         return envelope | point | {"ceilings": self.ceilings}
 
+    def _step_s(self, spec: PointSpec) -> float:
+        """What a point is expected to take without its operations alone."""
+        return spec.windows * spec.window_s + self._learned_s(self._spent_s, _OVERHEAD_S)
+
     def _expected_s(self, spec: PointSpec) -> float:
+        return self._step_s(spec) + (self._learned_s(self._operations_s, _OPERATIONS_S) if spec.per_op else 0.0)
+
+    def _learned_s(self, seen_s: Sequence[float], guess_s: dict[str, float]) -> float:
+        """The mean of what points took until now; before there is any, a guess for this device."""
         device = (self.environment or {}).get("device", "cpu")
-        overhead_s = sum(self._spent_s) / len(self._spent_s) if self._spent_s else _OVERHEAD_S.get(device, 3.0)
-        return spec.windows * spec.window_s + overhead_s
+        return sum(seen_s) / len(seen_s) if seen_s else guess_s.get(device, guess_s["cpu"])
 
     def _run(self, writer: RunWriter, *more: dict[str, Any]) -> Run:
         """The run so far, as reading it would give it."""
@@ -167,27 +187,45 @@ class Conductor:
     def _point(self, spec: PointSpec, name: str, outcome: Outcome, writer: RunWriter) -> dict[str, Any]:
         """The worker's result, or a failed point in its place: a point is never tried twice in silence."""
         began_s = time.monotonic()
-        windows_s = spec.windows * spec.window_s
+        windows_s, operations_s = spec.windows * spec.window_s, self._expected_s(spec) - self._step_s(spec)
+        self._so_far = None
 
         def show(progress: dict[str, Any]) -> None:
+            self._so_far = progress.pop("so_far", self._so_far)
             self._display.stage(name, progress)
             if progress.get("step_s"):
                 self._display.first_look(name, self._run(writer, self._first_look(spec, name, progress["step_s"])))
 
+        most_s = self._patience.most_s + 4 * (windows_s + max(operations_s, spec.per_op_budget_s or 0.0))
         try:
-            event = self._ask({"do": "measure", "spec": spec.json()}, name, most_s=self._patience.most_s + 4 * windows_s, on_progress=show)
+            event = self._ask({"do": "measure", "spec": spec.json()}, name, most_s=most_s, on_progress=show)
         except WorkerLostError as e:
             self.stop(patience_s=0.0)
-            event = {"event": "error", "kind": "lost", "message": str(e)}
+            event = self._kept(str(e)) or {"event": "error", "kind": "lost", "message": str(e)}
+        except InterruptedRunError:
+            if kept := self._kept("interrupted"):
+                self._commit(kept, name, writer)
+            raise
         if event["event"] == "result":
             if event["point"]["status"] == "ok":
-                self._spent_s.append(max(0.0, time.monotonic() - began_s - windows_s))
+                self._learn_times(event["point"], time.monotonic() - began_s - windows_s)
             return event
         message = str(event.get("message") or f"unexpected answer {event['event']!r}")
         (outcome.refused if event.get("kind") == "user" else outcome.failed).append(f"{name}: {message}")
         environment = self.environment or {}
         failed = UNMEASURED | subject_fields(spec, environment) | {"status": "failed", "error": message}
         return {"point": failed | {"environment": point_environment(environment, {})}, "series": [], "plan": None}
+
+    def _kept(self, why: str) -> dict[str, Any] | None:
+        """The point in progress as its windows left it, where those were measured; its operations were lost, and `why` is said."""
+        if self._so_far is None:
+            return None
+        return {"event": "result"} | self._so_far | {"point": self._so_far["point"] | {"per_op": {"measured": 0, "left_out": [why]}}}
+
+    def _learn_times(self, point: dict[str, Any], beside_windows_s: float) -> None:
+        operations_s = [phase["t_end_s"] - phase["t_start_s"] for phase in point.get("phases") or () if phase["name"] == "operations"]
+        self._operations_s += operations_s
+        self._spent_s.append(max(0.0, beside_windows_s - sum(operations_s)))
 
     def stop(self, *, patience_s: float = 2.0) -> None:
         """Ends the worker, if there is one."""

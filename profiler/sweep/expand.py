@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
 
 from profiler.measure.point_spec import PointSpec
 from profiler.modelled.link import span_of
@@ -66,6 +68,10 @@ class SweepRequest:
     seed: int = 0
     watts: float | None = None
     power_replay: str | None = None
+    node_power: str | None = None
+    dcgm: str | None = None
+    sensor_accuracy: float | None = None
+    per_op: bool = False
 
 
 def default_for(device: str, memory_bytes: float | None) -> Default:
@@ -97,9 +103,10 @@ def expand(request: SweepRequest, device: str, default: Default) -> list[PointSp
         span_of(None, deployment.gpus, request.span)
     blank = PointSpec(
         model=model, phase="decode", precision=default.precision, kv_cache=default.precision, batch=1, context=1, tp=request.tp, ep=request.ep,
-        dp=deployment.dp, rank=request.rank, span=request.span, layers=request.layers, mtp=request.mtp, routing=request.routing, seed=request.seed,
+        dp=deployment.dp, rank=request.rank, span=request.span, layers=request.layers, mtp=request.mtp, seed=request.seed,
         device=device, kernels=request.kernels, windows=request.windows, window_s=WINDOW_S[device] if request.window_s is None else request.window_s,
-        watts=request.watts, power_replay=request.power_replay,
+        watts=request.watts, power_replay=request.power_replay, node_power=request.node_power, dcgm=request.dcgm, sensor_accuracy=request.sensor_accuracy,
+        per_op=request.per_op,
     )  # fmt: skip
     batches = list(default.batches) if request.batch is None else whole_numbers("--batch", request.batch)
     precisions = [default.precision] if request.precision is None else names("--precision", request.precision)
@@ -107,11 +114,10 @@ def expand(request: SweepRequest, device: str, default: Default) -> list[PointSp
     precisions = sorted(dict.fromkeys(precisions), key=lambda name: bool(recipe_named(name).parts))  # what others are compared with comes first
     compare = deployment.gpus == 1 and len(precisions) * len(caches) > 1
     points: list[PointSpec] = []
-    for precision in precisions:
-        for cache in caches:
-            formats = replace(blank, compare=compare, precision=precision, kv_cache=cache or recipe_named(precision).plain.name)
-            for shape in _shapes(request, default, positions, batches):
-                points.append(replace(formats, phase=shape.phase, batch=shape.batch, context=shape.context, mix=shape.mix))
+    for precision, cache, routing in product(precisions, caches, names("--routing", request.routing)):
+        formats = replace(blank, compare=compare, precision=precision, kv_cache=cache or recipe_named(precision).plain.name, routing=routing)
+        for shape in _shapes(request, default, positions, batches):
+            points.append(replace(formats, phase=shape.phase, batch=shape.batch, context=shape.context, mix=shape.mix))
     return list(dict.fromkeys(points))
 
 
@@ -146,9 +152,18 @@ def _shapes(request: SweepRequest, default: Default, positions: int, batches: Se
     return shapes
 
 
-def point_id(place: int, spec: PointSpec) -> str:
-    """The point's name inside its run, also the name of its series file."""
-    return f"{place:03d}-{spec.phase}-{spec.precision}-b{spec.batch}-c{spec.context}"
+def point_ids(specs: Sequence[PointSpec]) -> list[str]:
+    """The points' names inside their run, also the names of their series files; with the routing where several are swept."""
+    swept = len({spec.routing for spec in specs}) > 1
+    return [
+        f"{place:03d}-{spec.phase}-{spec.precision}-b{spec.batch}-c{spec.context}{_slug(spec.routing) if swept else ''}" for place, spec in enumerate(specs)
+    ]
+
+
+def _slug(routing: str) -> str:
+    """`zipf:1.2` as "-zipf-1-2"; of a file its name."""
+    words = re.findall("[a-z0-9]+", Path(routing).stem.lower() if "/" in routing or routing.endswith(".json") else routing.lower(), re.ASCII)
+    return "".join(f"-{word}" for word in words)[:20].rstrip("-")
 
 
 def cannot_fit(spec: PointSpec, too_large: Sequence[PointSpec]) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from profiler.measure.point_spec import PointSpec
 from profiler.record.store import Run, RunWriter, read_run
 from profiler.sweep.conductor import Conductor, Outcome, Patience
-from profiler.sweep.expand import CPU_DEFAULT, GPU_DEFAULTS, SweepRequest, cannot_fit, default_for, expand, parse_budget, point_id
+from profiler.sweep.expand import CPU_DEFAULT, GPU_DEFAULTS, SweepRequest, cannot_fit, default_for, expand, parse_budget, point_ids
 from profiler.sweep.worker_process import InterruptedRunError
 from triton_kernels.errors import TokenmillError
 
@@ -282,4 +282,9 @@ def test_what_cannot_fit() -> None:
 
 
 def test_point_names_are_safe() -> None:
-    assert point_id(7, spec(32)) == "007-decode-fp32-b32-c64"
+    assert point_ids([spec(1), spec(32)]) == ["000-decode-fp32-b1-c64", "001-decode-fp32-b32-c64"]
+
+
+def test_point_names_hold_the_routing_where_several_are_swept() -> None:
+    swept = [spec(1), spec(1, routing="zipf:1.2"), spec(1, routing="balanced")]
+    assert point_ids(swept) == ["000-decode-fp32-b1-c64-uniform", "001-decode-fp32-b1-c64-zipf-1-2", "002-decode-fp32-b1-c64-balanced"]
