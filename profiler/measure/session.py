@@ -17,7 +17,7 @@ import torch
 from profiler.measure.ceilings import measure_ceilings
 from profiler.measure.environment import measured_environment
 from profiler.measure.measure import Progress, measure
-from profiler.measure.memory import refuse_what_cannot_fit
+from profiler.measure.memory import ran_out, refuse_what_cannot_fit
 from profiler.measure.per_op import STAGE, measure_operations, method_for
 from profiler.measure.point_fields import UNMEASURED, point_environment, subject_fields
 from profiler.measure.point_spec import PointSpec
@@ -36,7 +36,6 @@ from workloads.plan import plan_id
 from workloads.planning import check_step, formats_of, rank_sizes
 from workloads.read_model import read_model
 from workloads.steps import StepRunner, build_decoder
-
 
 Result = dict[str, Any]  # a point as far as it was measured: {"point", "series", "ops", "plan"}; "sticky": the device can do no more
 
@@ -145,7 +144,7 @@ class Session:
             found = measure_operations(operations, source, method, pool=pool, progress=self._progress)
         except Exception as e:
             traceback.print_exc()
-            why = "out of memory" if isinstance(e, torch.OutOfMemoryError | MemoryError) else f"{type(e).__name__}: {str(e).partition(chr(10))[0][:200]}"
+            why = "out of memory" if ran_out(e) else f"{type(e).__name__}: {str(e).partition(chr(10))[0][:200]}"
             point["per_op"] = {"measured": 0, "left_out": [why]}
             result["sticky"] = not self.device_works()
         else:
