@@ -12,15 +12,19 @@ import zlib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from triton_kernels.errors import TokenmillError
 
-if TYPE_CHECKING:
-    from profiler.record.store import Run
-
 KINDS = ("series", "ops")
 MOST_BYTES = 64 << 20  # compressed or not: days of samples
+
+
+class Recorded(Protocol):
+    """A run that lies in a folder: profiler.record.store.Run."""
+
+    @property
+    def path(self) -> Path: ...
 
 
 def text_of(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -38,7 +42,7 @@ def compressed(text: str, level: int = 6) -> bytes:
     return gzip.compress(text.encode(), level, mtime=0)
 
 
-def read_rows(run: Run, point: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
+def read_rows(run: Recorded, point: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
     """The rows of one kind that were recorded with a point of `run`; [] where it has none. TokenmillError for rows that are missing, cut short or changed."""
     assert kind in KINDS, kind
     wanted = (point.get("digests") or {}).get(kind)

@@ -12,6 +12,7 @@ from rich.table import Table
 from profiler.economics.derive import RunLike, derive_run
 from profiler.economics.prices import PricePick
 from profiler.report import advice, headline, subject
+from profiler.report.closure import closure_line
 from profiler.report.kinds import LEGEND, short
 from profiler.report.notes import Notes
 from profiler.report.numbers import NONE
@@ -34,14 +35,14 @@ def print_screen(run: RunLike, price: PricePick | None, console: Console) -> Non
     console.print()
     console.print(points_table(rows, notes, price, best=best, names=differing(rows)), width=width)
     console.print()
-    console.print(_lines(_findings(run, rows, best, price)), width=width)
+    console.print(_lines(_findings(run, derived.points, rows, best, price)), width=width)
     console.print(_lines(_tail(run, derived.points, price)), width=width)
     for line in notes.lines():
         console.print(f"[dim]{line}[/]", width=width, highlight=False)
     console.print(f"[dim]{legend(rows, price)}[/]", width=width, highlight=False)
 
 
-def differing(rows: Sequence[Row], among: Sequence[str] = ("model", "mix", "context", "kv_cache")) -> list[str]:
+def differing(rows: Sequence[Row], among: Sequence[str] = ("model", "mix", "context", "kv_cache", "routing")) -> list[str]:
     """The fields that rows differ in besides format and batch. A decode's context follows from its mix."""
     return [name for name in among if len({str(row.subject.get(name)) for row in rows if row.decode is not None}) > 1]
 
@@ -73,13 +74,14 @@ def _of_unfinished(status: str, points: Sequence[Figures]) -> str:
     return f"not finished, or killed; {kept}" if status == "running" else kept
 
 
-def _findings(run: RunLike, rows: Sequence[Row], best: Row | None, price: PricePick | None) -> list[tuple[str, str]]:
-    cheapest_at = headline.cheapest_lines(rows, price)
+def _findings(run: RunLike, points: Sequence[Figures], rows: Sequence[Row], best: Row | None, price: PricePick | None) -> list[tuple[str, str]]:
+    cheapest_at, closed = headline.cheapest_lines(rows, price), closure_line(run, points, best)
     return [
         *(("cheapest" if i == 0 else "", line) for i, line in enumerate(cheapest_at)),
         ("tok/s/MW", headline.megawatt_line(best, rows, price)),
         ("FLOPS/$", headline.flops_line(best, run.plans)),
         ("money", headline.money_line(best, run.plans)),
+        *([("closure", closed)] if closed is not None else []),
         ("next", advice.next_line(rows, run.plans)),
     ]
 
