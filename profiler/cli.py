@@ -12,6 +12,7 @@ import typer
 
 from profiler.commands.cost import cost
 from profiler.commands.doctor import doctor
+from profiler.commands.explain import explain
 from profiler.commands.floor import floor
 from profiler.commands.kernels import kernels
 from profiler.commands.list import list_command
@@ -25,6 +26,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     ("Measure", "run", run),
     ("Measure", "floor", floor),
     ("Understand", "report", report),
+    ("Understand", "explain", explain),
     ("Understand", "list", list_command),
     ("Understand", "kernels", kernels),
     ("Decide", "cost", cost),

@@ -1,0 +1,96 @@
+"""`tokenmill explain`: where a token's time, joules and dollars went. Reads records only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from triton_kernels.errors import TokenmillError
+
+if TYPE_CHECKING:
+    from profiler.explain.explanation import Explanation, Reported
+
+_PRICE = "Price"
+
+
+def explain(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Recorded runs: a path, an id, or `last`.")],
+    point: Annotated[str | None, typer.Option("--point", metavar="ID", help="Explain this point; without: the cheapest valid mix.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    trace: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Write the timeline as JSON for ui.perfetto.dev.")] = None,
+    mw: Annotated[float | None, typer.Option("--mw", help="Megawatts of a site: how many GPUs and tokens/s it holds.")] = None,
+    root: Annotated[Path, typer.Option("--runs", help="Folder that ids and `last` are looked up in.")] = Path("runs"),
+    usd_per_gpu_hour: Annotated[float | None, typer.Option(help="Price of a GPU-hour, all-in.", rich_help_panel=_PRICE)] = None,
+    price_kind: Annotated[str | None, typer.Option(help="Which of the book's prices: see `tokenmill list prices`.", rich_help_panel=_PRICE)] = None,
+    price_book: Annotated[str | None, typer.Option(metavar="FILE", help="Your own prices (TOML), over the built-in ones.", rich_help_panel=_PRICE)] = None,
+    watts: Annotated[float | None, typer.Option(help="Watts that the node draws, per GPU.", rich_help_panel=_PRICE)] = None,
+    pue: Annotated[float | None, typer.Option(help="Facility power over IT power.", rich_help_panel=_PRICE)] = None,
+    utilisation: Annotated[float, typer.Option(help="Share of time the GPUs are busy.", rich_help_panel=_PRICE)] = 1.0,
+) -> None:
+    """Where a token's microseconds, joules and dollars went: from the datasheet's peak down to the delivered token.
+
+    A waterfall: arithmetic at the peak, memory traffic (which a larger batch dilutes), this machine's own ceilings, each part of the model above its floor, our
+    kernels' slowness, launch gaps, links, idle hours, host, facility, price. Bars add up to the token that was delivered; what is not known says why.
+
+    `run --per-op` measures each operation alone, which splits the step by part. Several runs: `--routing balanced` beside `zipf:1.2` prices skew; runs taken
+    under different power limits, which you set, show tokens/s per MW against the limit. tokenmill never changes a limit.
+    """
+    from profiler.economics.prices import check_positive
+    from profiler.explain.explanation import explain as explain_runs
+
+    check_positive("--mw", mw)
+    flags: dict[str, Any] = {"usd_per_gpu_hour": usd_per_gpu_hour, "kind": price_kind, "watts": watts, "pue": pue, "utilisation": utilisation}
+    explanation = explain_runs(_reported(runs, root, price_book, flags), mw)
+    if trace is not None:
+        _write_trace(explanation, trace)
+    _say(explanation, point, as_json)
+
+
+def _reported(refs: list[str], root: Path, price_book: str | None, flags: dict[str, Any]) -> list[Reported]:
+    from profiler.economics.derive import derive_run, price_for_run
+    from profiler.economics.price_book import load_price_book
+    from profiler.explain.explanation import Reported
+    from profiler.record.store import read_run
+
+    book = load_price_book(price_book)
+    by_path = {run.path.resolve(): run for run in (read_run(ref, root) for ref in refs)}  # a run that was named twice is one
+    prices = {path: price_for_run(run, book, **flags) for path, run in by_path.items()}
+    return [Reported(run=run, price=prices[path], derived=derive_run(run, prices[path])) for path, run in by_path.items()]
+
+
+def _write_trace(explanation: Explanation, path: Path) -> None:
+    import json
+
+    from profiler.economics.derive import DAMAGE, damaged
+    from profiler.explain.trace import trace_of
+
+    try:
+        text = json.dumps(trace_of(explanation), allow_nan=False)
+    except DAMAGE as error:
+        raise damaged(explanation.reported[0].run, "a phase, a window or a sample", error) from error
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise TokenmillError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
+    typer.echo(f"wrote {path}: open it at https://ui.perfetto.dev", err=True)
+
+
+def _say(explanation: Explanation, point: str | None, as_json: bool) -> None:
+    from rich.console import Console
+
+    from profiler.economics.derive import DAMAGE, damaged
+    from profiler.report.explain import json_document, print_explanation
+    from profiler.report.explain_subject import subject_of
+
+    try:
+        subject = subject_of(explanation, point)
+        if as_json:
+            print(json_document(explanation, subject))
+        else:
+            print_explanation(explanation, subject, Console(highlight=False))
+    except UnicodeError:  # of the terminal, not of the record
+        raise
+    except DAMAGE as error:
+        raise damaged(explanation.reported[0].run, "the record", error) from error
