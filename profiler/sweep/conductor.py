@@ -202,6 +202,8 @@ class Conductor:
         except WorkerLostError as e:
             self.stop(patience_s=0.0)
             event = self._kept(str(e)) or {"event": "error", "kind": "lost", "message": str(e)}
+            if event["event"] == "result":
+                self._display.note(f"{name}: its operations were not measured: {plain(str(e))}")
         except InterruptedRunError:
             if kept := self._kept("interrupted"):
                 self._commit(kept, name, writer)

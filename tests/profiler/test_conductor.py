@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from profiler.measure.point_spec import PointSpec
+from profiler.record.rows import read_rows
 from profiler.record.store import Run, RunWriter, read_run
 from profiler.sweep.conductor import Conductor, Outcome, Patience
 from profiler.sweep.expand import CPU_DEFAULT, GPU_DEFAULTS, SweepRequest, cannot_fit, default_for, expand, parse_budget, point_ids
@@ -53,7 +54,18 @@ for line in sys.stdin:
             continue
         status = "oom" if batch >= 100 else "ok"
         point = {"status": status, "error": None, "plan": None, "valid": True, "invalid_reasons": [], "pid": os.getpid(), "batch": batch}
-        send(event="result", point=point, series=[], plan=None)
+        point["asked"] = request["spec"]
+        result = {"point": point, "series": [{"t_s": 1.0}], "ops": [], "plan": None}
+        if batch in (9, 10):
+            send(event="progress", stage="operations", fraction=None, note="", step_s=None, so_far=result)
+            if batch == 9:
+                print("Segmentation fault", file=sys.stderr, flush=True)
+                os._exit(7)
+            time.sleep(60)
+        if request["spec"]["per_op"]:
+            point |= {"per_op": {"measured": 1, "left_out": []}, "phases": [{"name": "operations", "t_start_s": 5.0, "t_end_s": 105.0}]}
+            result["ops"] = [{"entry": 0}]
+        send(event="result", sticky=batch == 11, **result)
 """
 
 
@@ -173,6 +185,48 @@ def test_time_budget_skips_and_says_so(sweep: Swept) -> None:
     assert "--time-budget" in outcome.skipped[0]
 
 
+def test_operations_ride_with_their_point(sweep: Swept, tmp_path: Path) -> None:
+    _, points = sweep(1, per_op=True)
+    run = read_run("last", tmp_path / "runs")
+    assert (points[0]["per_op"]["measured"], read_rows(run, points[0], "ops")) == (1, [{"entry": 0}])
+    assert points[0]["asked"]["per_op_budget_s"] is None
+
+
+def test_the_budget_of_operations_is_what_the_steps_leave(sweep: Swept) -> None:
+    """Steps are guessed at 3.02 s: of 10 s the two points' operations share 3.96 s. The first's then took 100 s by its own clock, which are not its step's."""
+    outcome, points = sweep(1, 8, budget_s=10.0, per_op=True)
+    assert outcome.lines() == []
+    first, second = (p["asked"]["per_op_budget_s"] for p in points)
+    assert 1.0 < first <= (10.0 - 2 * 3.02) / 2
+    assert first < second <= 10.0 - 0.02
+
+
+@pytest.mark.parametrize("batch", [9, 11])
+def test_a_worker_that_is_lost_in_the_operations_keeps_the_step(sweep: Swept, batch: int) -> None:
+    outcome, points = sweep(1, batch, 8)
+    assert [p["status"] for p in points] == ["ok", "ok", "ok"]
+    assert points[1]["pid"] != points[2]["pid"]
+    assert outcome.failed == []
+    assert points[1].get("per_op") == ({"measured": 0, "left_out": ["the worker ended with exit code 7: Segmentation fault"]} if batch == 9 else None)
+
+
+def test_an_interruption_in_the_operations_keeps_the_step(tmp_path: Path) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(f"MARK = {str(tmp_path / 'gone')!r}\n" + WORKER)
+    display = Silent()
+    stopped = []
+    conductor = Conductor(display, lambda: bool(stopped), command=(sys.executable, str(script)))
+    display.stage = lambda label, event: stopped.append(event) if event["stage"] == "operations" else None  # type: ignore[method-assign]
+    writer = RunWriter.create(tmp_path / "runs", subject="x", argv=[], version=None)
+    conductor.learn("cpu")
+    with pytest.raises(InterruptedRunError):
+        conductor.sweep([spec(10, per_op=True)], writer, budget_s=None)
+    conductor.stop(patience_s=0.0)
+    run = read_run(writer.path)
+    assert [(p["batch"], p["per_op"]) for p in run.points] == [(10, {"measured": 0, "left_out": ["interrupted"]})]
+    assert read_rows(run, run.points[0], "series") == [{"t_s": 1.0}]
+
+
 def test_worker_that_cannot_start(tmp_path: Path) -> None:
     conductor = Conductor(Silent(), lambda: False, command=(sys.executable, "-c", "raise SystemExit('no torch here')"))
     with pytest.raises(TokenmillError, match="no torch here") as raised:
@@ -220,6 +274,14 @@ def test_comma_lists() -> None:
         ("prefill", "fp32", 1, 128, None), ("decode", "fp32", 2, 128, None), ("prefill", "fp32", 1, 1024, None), ("decode", "fp32", 2, 1024, None),
     ]  # fmt: skip
     assert len(shapes(SweepRequest(batch="4,4,4", phase="decode"))) == 1
+    routed = expand(SweepRequest(routing="balanced, zipf:1.2", batch="1,2", phase="decode"), "cpu", CPU_DEFAULT)
+    assert [(s.routing, s.batch) for s in routed] == [("balanced", 1), ("balanced", 2), ("zipf:1.2", 1), ("zipf:1.2", 2)]
+    assert len({s.weights_key for s in routed}) == 1
+
+
+def test_what_is_asked_of_sensors_and_operations_reaches_every_point() -> None:
+    asked = {"per_op": True, "node_power": "meter.csv", "dcgm": "http://localhost:9400/metrics", "sensor_accuracy": 0.01}
+    assert all(asked.items() <= point.json().items() for point in expand(SweepRequest(**asked), "cpu", CPU_DEFAULT))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -250,6 +312,12 @@ def test_comma_lists() -> None:
         ({"mtp": True}, "no multi-token-prediction module"),
         ({"precision": "nvfp4", "kv_cache": "fp16"}, "--kv-cache fp16 with --precision nvfp4: should be bf16 or fp8"),
         ({"routing": "zipf:"}, "--routing 'zipf:'"),
+        ({"routing": "uniform,zipf:"}, "--routing 'zipf:'"),
+        ({"routing": ","}, "--routing"),
+        ({"sensor_accuracy": 0.5}, "--sensor-accuracy 0.5"),
+        ({"sensor_accuracy": float("nan")}, "--sensor-accuracy nan"),
+        ({"dcgm": "localhost:9400"}, "--dcgm 'localhost:9400'"),
+        ({"watts": 65.0, "node_power": "meter.csv"}, "--watts and --node-power"),
         ({"windows": 1}, "--windows"),
     ],
 )

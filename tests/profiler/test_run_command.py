@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from profiler.commands.run import exit_code
+from profiler.record.rows import read_rows
 from profiler.record.store import Run, read_run
 from profiler.sweep.conductor import Outcome
 
@@ -110,9 +112,36 @@ def test_screen_on_stdout_and_replayed_power(tmp_path: Path) -> None:
     assert series == [f"{p['point_id']}.jsonl.gz" for p in run.points]
 
 
+def test_operations_alone_under_two_routings(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text("".join(json.dumps({"t_s": t, "instant_w": 80.0}) + "\n" for t in (0.0, 60.0)))
+    options = ("--per-op", "--power-replay", str(trace), "--phase", "decode", "--batch", "2", "--layers", "1", "--routing", "balanced,zipf:1.2")
+    done = finished(tmp_path / "runs", *options)
+    assert done.returncode in (0, 3), done.stderr
+    run = read_run("last", tmp_path / "runs")
+    assert [p["point_id"] for p in run.points] == ["000-decode-fp32-b2-c48-balanced", "001-decode-fp32-b2-c48-zipf-1-2"]
+    for point in run.points:
+        calls, rows = run.plans[point["plan"]]["calls"], read_rows(run, point, "ops")
+        assert [(r["entry"], r["op"], r["part"], r["count"]) for r in rows] == [(i, c["op"], c["part"], c["count"]) for i, c in enumerate(calls)]
+        assert point["per_op"] == {"measured": len(calls), "left_out": []}
+        for row in rows:  # two windows, as the step's
+            assert len(row["windows"]) == row["call_j"]["n"] == row["call_s"]["n"] == 2
+            assert row["call_j"]["mean"] == pytest.approx(sum(80.0 * (w["t_end_s"] - w["t_start_s"]) / w["calls"] for w in row["windows"]) / 2)
+        (alone,) = [phase for phase in point["phases"] if phase["name"] == "operations"]
+        series = [s["t_s"] for s in read_rows(run, point, "series")]
+        windows = [w for row in rows for w in row["windows"]]
+        assert alone["t_start_s"] < min(w["t_start_s"] for w in windows)
+        assert max(w["t_end_s"] for w in windows) < alone["t_end_s"]
+        assert series == sorted(series)
+        assert max(series) > max(w["t_end_s"] for w in windows)
+    closure = re.search(r"closure decode batch 2: operations alone [0-9.]+% of the step's time, [0-9.]+% of its energy", " ".join(done.stdout.split()))
+    assert closure is not None, done.stdout
+
+
 @pytest.mark.parametrize(
     "options, words",
     [
+        (("--node-power", "/nowhere.csv"), "--node-power /nowhere.csv"),
         (("--batch", "0"), "--batch 0"),
         (("--precision", "fp9"), "fp9"),
         (("--price-book", "/nowhere.toml"), "price book"),
