@@ -95,3 +95,9 @@ def trace_of(source: PowerSource, samples: tuple[PowerSample, ...]) -> PowerTrac
         notes=dict(source.notes),
         invalid_reasons=source.invalid_reasons,
     )
+
+
+def lost_since(trace: PowerTrace) -> float | None:
+    """When a sensor that had answered stopped doing so for good, on the trace's clock; None: it answered to the end, or never."""
+    seen = [i for i, sample in enumerate(trace.samples) if sample.readable]
+    return trace.samples[seen[-1] + 1].t_s if seen and seen[-1] + 1 < len(trace.samples) else None

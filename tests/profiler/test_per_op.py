@@ -103,7 +103,7 @@ def test_a_row_by_hand() -> None:
 
 def test_a_sensor_that_vanishes_keeps_the_times() -> None:
     row = _row(Work(0, "qkv"), [window(1.0, 10), window(7.0, 8)], trace(*ramp(6), (8.0, None), (10.0, None)), None)
-    assert (row["call_j"], row["why_not"]) == (None, "no joules: window_not_bracketed")
+    assert (row["call_j"], row["why_not"]) == (None, "no joules: power_lost")
     assert [w["energy_j"] for w in row["windows"]] == [None, None]
     assert row["call_s"]["n"] == 2
 
