@@ -109,7 +109,7 @@ def _kernels(explanation: Explanation, subject: Subject) -> list[str | Table]:
         grid.add_row(str(number), _kernel(line, subject))
     if len(lines) > _LINES:
         grid.add_row("", f"[dim]and {len(lines) - _LINES} more with less at stake (--json has all)[/]")
-    return ["[cyan]operations, most at stake first[/]\n", grid]
+    return ["[cyan]operations, most at stake first[/]", grid]
 
 
 def _kernel(line: KernelLine, subject: Subject) -> str:
