@@ -120,6 +120,8 @@ def figure(found: Mapping[str, Any] | None, name: str) -> float | None:
     value = None if found is None else found.get(name)
     if value is None:
         return None
+    if type(value) is float and 0 <= value < math.inf:  # of tens of thousands of rows, all that are in order
+        return value
     if isinstance(value, bool) or not math.isfinite(value) or value < 0:
         raise ValueError(f"{name} {value!r} is not a figure")
     return float(value)

@@ -52,30 +52,35 @@ def read_rows(run: Recorded, point: Mapping[str, Any], kind: str) -> list[dict[s
         if wanted is not None:
             raise TokenmillError(f"{path}: is missing, though the point was recorded with it; measure it again")
         return []
-    found = path if path.exists() else packed
-    rows = _rows_in(path) if path.exists() else _packed_rows(packed, packed.stat().st_mtime_ns).get(str(point["point_id"]), [])
-    if wanted is not None and digest(text_of(rows)) != wanted:
-        raise TokenmillError(f"{found}: was changed after it was recorded (its digest differs); measure it again")
+    if path.exists():
+        text, rows = _rows_in(path)
+    else:
+        path, rows = packed, _packed_rows(packed, packed.stat().st_mtime_ns).get(str(point["point_id"]), [])
+        text = text_of(rows) if wanted is not None else ""
+    if wanted is not None and digest(text) != wanted:
+        raise TokenmillError(f"{path}: was changed after it was recorded (its digest differs); measure it again")
     return rows
 
 
-def _rows_in(path: Path) -> list[dict[str, Any]]:
+def _rows_in(path: Path) -> tuple[str, list[dict[str, Any]]]:
+    """The file's text and the rows in it."""
     from profiler.record.store import file_bytes
 
     try:
-        rows = [json.loads(line) for line in _inflated(file_bytes(path, MOST_BYTES)).splitlines()]
+        text = _inflated(file_bytes(path, MOST_BYTES))
+        rows = [json.loads(line) for line in text.splitlines()]
     except (EOFError, ValueError, RecursionError, zlib.error) as e:
         raise TokenmillError(f"{path}: is cut short or damaged ({str(e)[:80]}); measure it again") from e
     if not all(isinstance(row, dict) for row in rows):
         raise TokenmillError(f"{path}: is damaged (a line is no JSON object)")
-    return rows
+    return text, rows
 
 
 @lru_cache(maxsize=4)
 def _packed_rows(path: Path, _changed_ns: int) -> dict[str, list[dict[str, Any]]]:
     """All points' rows of a packed run, read once: a sweep of hundreds of points asks for each."""
     by_point: dict[str, list[dict[str, Any]]] = {}
-    for row in _rows_in(path):
+    for row in _rows_in(path)[1]:
         by_point.setdefault(str(row.pop("point_id", None)), []).append(row)
     return by_point
 
