@@ -94,7 +94,7 @@ def _joules(explanation: Explanation, subject: Subject) -> str:
         return f"{NONE} {printable(found.step.why_no_energy)}"
     whose = {"board": "of the GPU board", "node": "of the node, as declared", "cpu": "of the CPUs and their memory"}[found.step.boundary]
     own = found.operations is not None and any(op.energy_j is not None for op in found.operations.measured)
-    return f"{whose}; {'each operation at its own watts' if own else 'every bar at the mean watts of its step: no operation was measured alone'}"
+    return f"{whose}; {'each operation at its own watts' if own else 'every bar at the mean watts of its step: no operation has joules of its own'}"
 
 
 def _kernels(explanation: Explanation, subject: Subject) -> list[str | Table]:
