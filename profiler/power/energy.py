@@ -33,6 +33,7 @@ class PointEnergy:
     energy_j: float | None = None
     spread_j: float | None = None
     windows_j: tuple[float, ...] | None = None
+    noise_j: tuple[float, ...] | None = None  # standard uncertainty of each window's joules from its edges; None where the method tells none
     board_w: float | None = None
     board_w_p99: float | None = None
     power_scope: str | None = None  # what the counter counts: "gpu", "module"; None: nothing tells
@@ -91,6 +92,7 @@ def _measured(trace: PowerTrace, windows: Sequence[Window], shortest_s: float) -
         energy_j=energy_j,
         spread_j=sum(spreads) if spreads else None,
         windows_j=tuple(r.energy_j for r in chosen if r.energy_j is not None),
+        noise_j=tuple(r.noise_j for r in chosen if r.noise_j is not None) or None,
         board_w=energy_j / sum(w.duration_s for w in windows),
         board_w_p99=p99_watts(trace.samples, windows),
         power_scope=check.power_scope,
