@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from profiler.measure.measure import Progress
 from profiler.measure.memory import ran_out
+from profiler.measure.observe import Progress
 from profiler.measure.statistics import mean_interval, median
 from profiler.measure.timing import Iterations, TimedWindow, keep_busy, run_window, warm_up
 from profiler.power.energy import Window, point_energy

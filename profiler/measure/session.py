@@ -16,14 +16,19 @@ import torch
 
 from profiler.measure.ceilings import measure_ceilings
 from profiler.measure.environment import measured_environment
-from profiler.measure.measure import Progress, measure
+from profiler.measure.instrument import Instrument
+from profiler.measure.measure import measure
 from profiler.measure.memory import ran_out, refuse_what_cannot_fit
+from profiler.measure.observe import Progress
 from profiler.measure.per_op import STAGE, measure_operations, method_for
 from profiler.measure.point_fields import UNMEASURED, point_environment, subject_fields
 from profiler.measure.point_spec import PointSpec
+from profiler.power.cpu_counters import Host, host_power
 from profiler.power.declared import DeclaredPower, NoPower
-from profiler.power.nvml import NvmlPower, open_nvml
+from profiler.power.meter import MeterFile
+from profiler.power.nvml import NvmlPower, node_gpus, open_nvml
 from profiler.power.replay import ReplayPower
+from profiler.power.sampler import PERIOD_S
 from profiler.power.source import PowerSource
 from triton_kernels.target import resolve_device
 from workloads.comparison import Numbers, compare, numbers_of
@@ -55,6 +60,8 @@ class Session:
         self._decoder: Decoder | None = None
         self._decoder_key: tuple[Any, ...] | None = None
         self._replays: dict[str, ReplayPower] = {}
+        self._host: Host | None = None
+        self._period_s = PERIOD_S
         self._idle_w: dict[str, float | None] = {}
         self._plain: tuple[tuple[Any, ...], Numbers] | None = None  # what quantised recipes are compared with, and of which weights
         self._numerics: tuple[tuple[Any, ...], dict[str, Any] | None] | None = None
@@ -99,9 +106,10 @@ class Session:
             self._decoder_key = spec.weights_key
         self._progress("inputs", None, "")
         runner = StepRunner(model, deployment, shape, device, routing=spec.routing, rank=spec.rank, seed=spec.seed, decoder=self._decoder)
-        source = self._power(spec, device)
-        told_by = f"{source.name} {spec.power_replay or ''}"
-        measured = measure(runner, spec, source, idle_w=self._idle_w.get(told_by), progress=self._progress)
+        instrument = self._instrument(spec, device)
+        source = instrument.board
+        told_by = f"{source.name} {spec.power_replay or spec.dcgm or ''}"
+        measured = measure(runner, spec, instrument, idle_w=self._idle_w.get(told_by), progress=self._progress)
         self._idle_w[told_by] = measured.fields["idle_board_w"]
         sizes = runner.sizes
         params = sizes.params if model is whole else rank_sizes(whole, deployment).params
@@ -116,8 +124,7 @@ class Session:
             "formats": formats_of(model, deployment),
             "environment": point_environment(environment, measured.fields["environment"]),
         }
-        said = (deployment.recipe.emulated_on(deployment.arch), deployment.recipe.unproven_on(deployment.arch), *self._decoder.notes)
-        point["warnings"] = [*point["warnings"], *filter(None, said)]
+        point["warnings"] = [*point["warnings"], *_said_of_formats(deployment, self._decoder)]
         if spec.emulated:
             point["provenance"] = point["provenance"] | {"step_s": "emulated"}
         result: Result = {"point": point, "series": measured.series, "ops": [], "plan": measured.plan}
@@ -196,8 +203,22 @@ class Session:
             return False
         return True
 
+    def _instrument(self, spec: PointSpec, device: torch.device) -> Instrument:
+        """The board's power, the host's beside it, and a meter's file where one was given."""
+        if self._host is None:
+            self._host = host_power()
+        return Instrument(
+            board=self._power(spec, device),
+            host=self._host.sources,
+            host_unread=self._host.unread,
+            meter=None if spec.node_power is None else MeterFile(Path(spec.node_power)),
+            gpus=node_gpus() if device.type == "cuda" else 0,
+            period_s=self._period_s,
+            accuracy=spec.sensor_accuracy,
+        )
+
     def _power(self, spec: PointSpec, device: torch.device) -> PowerSource:
-        """Replay where asked for, else the board's sensor, else declared watts, else none."""
+        """Replay where asked for, else an exporter's page, else the board's sensor, else declared watts, else none."""
         if spec.power_replay is not None:
             if spec.power_replay not in self._replays:
                 self._replays[spec.power_replay] = ReplayPower(Path(spec.power_replay))
@@ -206,6 +227,13 @@ class Session:
         if isinstance(self._sensor, NoPower) and spec.watts is not None and not self._sensor.invalid_reasons:
             return DeclaredPower(spec.watts)
         return self._sensor
+
+
+def _said_of_formats(deployment: Deployment, decoder: Decoder) -> list[str]:
+    """What to know of the numbers that steps are made of, by the names of profiler.measure.reasons."""
+    emulated, unproven = deployment.recipe.emulated_on(deployment.arch), deployment.recipe.unproven_on(deployment.arch)
+    notes = [f"checkpoint: {note}" for note in decoder.notes]
+    return [*([f"emulated_format: {emulated}"] if emulated else []), *([unproven] if unproven else []), *notes]
 
 
 def _memory_bytes(device: torch.device) -> int:

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 import torch
 
+from profiler.measure.instrument import Instrument
 from profiler.measure.measure import measure
 from profiler.measure.point_spec import PointSpec, point_spec
 from profiler.measure.timing import WarmUp, block_steps, run_window, warm_up
-from profiler.measure.validity import Verdict, clocks_settled, judge_clocks, judge_states
+from profiler.measure.validity import Verdict, clocks_settled, judge_clocks, judge_states, temperature_settled
 from profiler.power.declared import DeclaredPower, NoPower
-from profiler.power.energy import Window
 from profiler.power.nvml_device import GpuState
 from profiler.power.replay import ReplayPower
 from profiler.power.source import PowerSample, PowerTrace
+from profiler.power.window import Window
 from triton_kernels.errors import TokenmillError
 
 
@@ -113,7 +114,7 @@ def test_warm_up_gives_up_and_says_so() -> None:
 
 def test_measured_point_without_power() -> None:
     napper = Napper()
-    point = measure(napper, spec(), NoPower("no sensor here")).fields
+    point = measure(napper, spec(), Instrument(board=NoPower("no sensor here"))).fields
     steps = sum(w["steps"] for w in point["windows"])
     assert len(point["windows"]) == 3
     assert (point["output_tokens"], point["input_tokens"], point["tokens_per_step"]) == (steps * 8, 0, 8)
@@ -130,13 +131,13 @@ def test_measured_point_without_power() -> None:
 
 
 def test_prefill_counts_input_tokens() -> None:
-    point = measure(Napper(), spec(phase="prefill", batch=2, context=64), NoPower("none")).fields
+    point = measure(Napper(), spec(phase="prefill", batch=2, context=64), Instrument(board=NoPower("none"))).fields
     steps = sum(w["steps"] for w in point["windows"])
     assert (point["output_tokens"], point["input_tokens"], point["tokens_per_step"]) == (0, steps * 128, 128)
 
 
 def test_declared_watts_are_assumed() -> None:
-    point = measure(Napper(), spec(), DeclaredPower(65.0)).fields
+    point = measure(Napper(), spec(), Instrument(board=DeclaredPower(65.0))).fields
     assert (point["node_w"], point["board_w"]) == (65.0, None)  # what was declared is the node's; no sensor saw a board
     assert point["energy_j"] == pytest.approx(65.0 * point["window_s"])
     assert (point["power_source"], point["provenance"]["energy_j"], point["provenance"]["step_s"]) == ("declared", "assumed", "measured")
@@ -146,7 +147,7 @@ def test_declared_watts_are_assumed() -> None:
 def test_replayed_power_is_integrated_over_the_windows(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     path.write_text("".join(f'{{"t_s": {0.02 * i}, "instant_w": 80.0}}\n' for i in range(100)))
-    measured = measure(Napper(), spec(), ReplayPower(path), period_s=(0.005, 0.01))
+    measured = measure(Napper(), spec(), Instrument(board=ReplayPower(path), period_s=(0.005, 0.01)))
     point = measured.fields
     assert point["energy_j"] == pytest.approx(80.0 * point["window_s"], rel=1e-6)
     assert (point["power_source"], point["provenance"]["board_w"], point["idle_board_w"]) == ("replay", "replayed", pytest.approx(80.0))
@@ -158,7 +159,7 @@ def test_replayed_power_is_integrated_over_the_windows(tmp_path: Path) -> None:
 
 
 def test_facts_mismatch_makes_the_point_invalid() -> None:
-    point = measure(Napper(mismatch="facts_mismatch: lengths of set 2 differ"), spec(), NoPower("none")).fields
+    point = measure(Napper(mismatch="facts_mismatch: lengths of set 2 differ"), spec(), Instrument(board=NoPower("none"))).fields
     assert not point["valid"]
     assert "facts_mismatch" in point["invalid_reasons"]
 
@@ -172,26 +173,32 @@ SPANS = [Window(t_start_s=0.0, t_end_s=0.5), Window(t_start_s=0.55, t_end_s=1.0)
 
 
 @pytest.mark.parametrize(
-    "bits, invalid, warned",
+    "bits, invalid",
     [
-        (0x4, [], "sw_power_cap: 100%"),
-        (0x20, ["throttled_thermal"], None),
-        (0x40 | 0x8, ["throttled_thermal"], None),
-        (0x80 | 0x8, ["throttled_hw_power_brake"], None),
-        (0x8, ["throttled_hw_power_brake"], None),
-        (0x1, [], None),
+        (0x4, []),
+        (0x20, ["throttled_thermal"]),
+        (0x40 | 0x8, ["throttled_thermal"]),
+        (0x80 | 0x8, ["throttled_hw_power_brake"]),
+        (0x8, ["throttled_hw_power_brake"]),
+        (0x1, []),
     ],
 )
-def test_throttling(bits: int, invalid: list[str], warned: str | None) -> None:
+def test_throttling_in_a_sample(bits: int, invalid: list[str]) -> None:
     verdict = Verdict()
-    judge_clocks(verdict, clocked([1.7e9] * 11, bits), SPANS)
-    assert verdict.invalid_reasons == invalid
-    assert [w.split(" of ")[0] for w in verdict.warnings] == ([warned] if warned else [])
+    judge_clocks(verdict, clocked([1.7e9] * 11, bits), SPANS, {})
+    assert (verdict.invalid_reasons, verdict.warnings) == (invalid, [])
+
+
+def test_throttling_between_samples_is_in_the_board_s_own_counters() -> None:
+    verdict = Verdict()
+    judge_clocks(verdict, clocked([1.7e9] * 11), SPANS, {"sw_power_cap": 0.93, "sw_thermal": 0.0, "hw_thermal": 0.001})
+    assert verdict.invalid_reasons == ["throttled_thermal"]
+    assert verdict.warnings == ["sw_power_cap: 93% of the windows' time at the board's power limit"]
 
 
 def test_clocks_that_change_between_windows() -> None:
     verdict = Verdict()
-    judge_clocks(verdict, clocked([1.8e9] * 6 + [1.6e9] * 5), SPANS)
+    judge_clocks(verdict, clocked([1.8e9] * 6 + [1.6e9] * 5), SPANS, {})
     # 0.2 GHz of a median 1.7 GHz.
     assert verdict.warnings == ["clock_changed: the windows' SM clocks differ by 11.8%"]
 
@@ -203,8 +210,19 @@ def test_settled_clocks() -> None:
     assert clocks_settled(PowerTrace(source="nvml", kind="measured", sensor_accuracy=None, samples=(PowerSample(t_s=0.0),)))
 
 
+def test_settled_temperature() -> None:
+    def warming(degrees: list[float]) -> PowerTrace:
+        taken = tuple(PowerSample(t_s=0.1 * i, temperature_c=value) for i, value in enumerate(degrees))
+        return PowerTrace(source="nvml", kind="measured", sensor_accuracy=None, samples=taken)
+
+    assert temperature_settled(warming([60.0] * 10 + [61.5] * 10))
+    assert not temperature_settled(warming([50.0] * 10 + [53.0] * 10))
+    assert not temperature_settled(warming([50.0] * 5))
+    assert temperature_settled(clocked([1.7e9] * 5))  # never read: nothing to wait for
+
+
 def state(**changes: Any) -> GpuState:
-    return GpuState(**({"power_limit_w": 700.0, "ecc_uncorrected": 0, "compute_processes": 1, "temperature_c": 50.0} | changes))
+    return GpuState(**({"power_limit_w": 700.0, "ecc_uncorrected": 0, "compute_processes": 1, "temperature_c": 50.0, "uuid_hash": "a1", "xids": ()} | changes))
 
 
 @pytest.mark.parametrize(
@@ -215,6 +233,9 @@ def state(**changes: Any) -> GpuState:
         ({"ecc_uncorrected": 2}, ["ecc_uncorrected"]),
         ({"compute_processes": 3}, ["foreign_process_on_gpu"]),
         ({"compute_processes": None, "ecc_uncorrected": None}, []),
+        ({"uuid_hash": "b2"}, ["gpu_identity_changed"]),
+        ({"uuid_hash": None, "xids": None}, []),
+        ({"xids": (79,)}, ["xid"]),
     ],
 )
 def test_states_before_and_after(after: dict[str, Any], reasons: list[str]) -> None:
