@@ -12,6 +12,7 @@ from profiler.measure.point_spec import PointSpec
 from profiler.measure.statistics import summarise
 from profiler.measure.timing import TimedWindow
 from profiler.measure.validity import sm_clock
+from profiler.power.clock import drift_s
 from profiler.power.energy import SHORTEST_GPU_WINDOW_S, idle_watts
 from profiler.power.point_power import NodeTraces, PointPower, point_power
 
@@ -52,7 +53,7 @@ def measure(runner: Runner, spec: PointSpec, instrument: Instrument, *, idle_w: 
         "step_s": summary.json(),
         "windows": [_window_json(i, w, power) for i, w in enumerate(seen.windows)],
         "phases": [asdict(phase) for phase in seen.phases],
-        "clock": asdict(seen.clock),
+        "clock": {**asdict(seen.clocks[0]), "drift_s": drift_s(*seen.clocks)},
         "sensor_accuracy": accuracy,
         "valid": not verdict.invalid_reasons,
         "invalid_reasons": verdict.invalid_reasons,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from profiler.measure.instrument import Instrument
@@ -14,13 +15,15 @@ from profiler.measure.other_load import cpu_times, others_share
 from profiler.measure.point_spec import PointSpec
 from profiler.measure.timing import Iterations, TimedWindow, WarmUp, keep_busy, run_window, warm_up
 from profiler.measure.validity import settled
-from profiler.power.meter import Clock
+from profiler.power.clock import ClockAnchor, anchor
+from profiler.power.meter import meter_trace
 from profiler.power.nvml import NvmlPower
 from profiler.power.nvml_device import GpuState
 from profiler.power.phases import pause_s
 from profiler.power.sampler import Lateness, Sampler
 from profiler.power.source import PowerTrace, trace_of
 from profiler.power.window import Window
+from triton_kernels.errors import TokenmillError
 
 if TYPE_CHECKING:
     from triton_kernels.operation import StepFacts
@@ -91,7 +94,7 @@ class Observed:
     others: float | None  # share of the CPUs that other processes took during the windows
     lateness: Lateness | None  # of the power samples in the windows; None: there were none
     phases: tuple[Phase, ...]
-    clock: Clock
+    clocks: tuple[ClockAnchor, ClockAnchor]  # at the point's beginning and end
 
     @property
     def spans(self) -> list[Window]:
@@ -99,11 +102,10 @@ class Observed:
 
 
 def observe(
-    runner: Runner, spec: PointSpec, instrument: Instrument, *, measure_idle: bool, progress: Progress, wall: Callable[[], float] = time.time
+    runner: Runner, spec: PointSpec, instrument: Instrument, *, measure_idle: bool, progress: Progress
 ) -> Observed:
     """Runs the whole point. The sampler's thread reads the sensors; this thread only enqueues steps."""
-    began_s, wall_s = time.monotonic(), wall()
-    board = instrument.board
+    began, board = anchor(), instrument.board
     sampler = Sampler(board, *instrument.host, period_s=instrument.period_s, seed=spec.seed) if _has_sensor(instrument) else None
     before = board.state() if isinstance(board, NvmlPower) else None
     phases, idle = Phases(), None
@@ -134,7 +136,7 @@ def observe(
         if sampler is not None:
             sampler.stop()
     after = board.state() if isinstance(board, NvmlPower) else None
-    clock = Clock(monotonic_s=began_s, unix_s=wall_s, drift_s=(wall() - wall_s) - (time.monotonic() - began_s))
+    clocks = (began, anchor())
     traces = sampler.traces() if sampler is not None else (trace_of(board, (board.sample(),)),)
     spans = [Window(t_start_s=w.t_start_s, t_end_s=w.t_end_s) for w in windows]
     return Observed(
@@ -143,15 +145,23 @@ def observe(
         windows=windows,
         board=traces[0],
         host=traces[1:],
-        meter=None if instrument.meter is None else instrument.meter.trace(clock, spans),
+        meter=None if instrument.meter is None else _metered(instrument.meter, spans, clocks),
         idle=idle,
         states=(before, after),
         mismatch=mismatch,
         others=others,
         lateness=None if sampler is None else sampler.lateness(spans),
         phases=tuple(phases.done),
-        clock=clock,
+        clocks=clocks,
     )
+
+
+def _metered(path: Path, spans: list[Window], clocks: tuple[ClockAnchor, ClockAnchor]) -> PowerTrace:
+    """What a meter's file says of the windows; a file that cannot be read says why, and the point stands without it."""
+    try:
+        return meter_trace(path, spans, *clocks)
+    except TokenmillError as e:
+        return PowerTrace(source="meter", kind="measured", sensor_accuracy=None, device="node", boundary="node", notes={"meter": str(e)})
 
 
 def _has_sensor(instrument: Instrument) -> bool:

@@ -23,9 +23,8 @@ from profiler.measure.observe import Progress
 from profiler.measure.per_op import STAGE, measure_operations, method_for
 from profiler.measure.point_fields import UNMEASURED, point_environment, subject_fields
 from profiler.measure.point_spec import PointSpec
-from profiler.power.cpu_counters import Host, host_power
 from profiler.power.declared import DeclaredPower, NoPower
-from profiler.power.meter import MeterFile
+from profiler.power.host import HostPower, host_power
 from profiler.power.nvml import NvmlPower, node_gpus, open_nvml
 from profiler.power.replay import ReplayPower
 from profiler.power.sampler import PERIOD_S
@@ -60,7 +59,7 @@ class Session:
         self._decoder: Decoder | None = None
         self._decoder_key: tuple[Any, ...] | None = None
         self._replays: dict[str, ReplayPower] = {}
-        self._host: Host | None = None
+        self._host: HostPower | None = None
         self._period_s = PERIOD_S
         self._idle_w: dict[str, float | None] = {}
         self._plain: tuple[tuple[Any, ...], Numbers] | None = None  # what quantised recipes are compared with, and of which weights
@@ -124,7 +123,7 @@ class Session:
             "formats": formats_of(model, deployment),
             "environment": point_environment(environment, measured.fields["environment"]),
         }
-        point["warnings"] = [*point["warnings"], *_said_of_formats(deployment, self._decoder)]
+        point["warnings"] = [*point["warnings"], *said_of_formats(deployment, self._decoder)]
         if spec.emulated:
             point["provenance"] = point["provenance"] | {"step_s": "emulated"}
         result: Result = {"point": point, "series": measured.series, "ops": [], "plan": measured.plan}
@@ -211,7 +210,7 @@ class Session:
             board=self._power(spec, device),
             host=self._host.sources,
             host_unread=self._host.unread,
-            meter=None if spec.node_power is None else MeterFile(Path(spec.node_power)),
+            meter=None if spec.node_power is None else Path(spec.node_power),
             gpus=node_gpus() if device.type == "cuda" else 0,
             period_s=self._period_s,
             accuracy=spec.sensor_accuracy,
@@ -229,7 +228,7 @@ class Session:
         return self._sensor
 
 
-def _said_of_formats(deployment: Deployment, decoder: Decoder) -> list[str]:
+def said_of_formats(deployment: Deployment, decoder: Decoder) -> list[str]:
     """What to know of the numbers that steps are made of, by the names of profiler.measure.reasons."""
     emulated, unproven = deployment.recipe.emulated_on(deployment.arch), deployment.recipe.unproven_on(deployment.arch)
     notes = [f"checkpoint: {note}" for note in decoder.notes]
