@@ -94,4 +94,6 @@ class Sampler:
 
     def _sample(self) -> None:
         for source, taken in zip(self._sources, self._samples, strict=True):
-            taken.append(source.sample())
+            sample = source.sample()
+            if not taken or sample is not taken[-1]:  # a source without news gives its last sample again
+                taken.append(sample)
