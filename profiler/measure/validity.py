@@ -92,7 +92,7 @@ def judge_states(verdict: Verdict, before: GpuState | None, after: GpuState | No
     """What changed on the GPU between the point's beginning and end."""
     if before is None or after is None:
         return
-    if before.power_limit_w != after.power_limit_w:
+    if None not in (before.power_limit_w, after.power_limit_w) and before.power_limit_w != after.power_limit_w:
         verdict.add(["power_limit_changed"])
     if None not in (before.uuid_hash, after.uuid_hash) and before.uuid_hash != after.uuid_hash:
         verdict.add(["gpu_identity_changed"])

@@ -66,6 +66,37 @@ def test_json_document_and_record(tmp_path: Path) -> None:
     assert all(p["plan"] in run.plans for p in run.points)
 
 
+def test_replayed_power_and_a_meter_are_explained(tmp_path: Path) -> None:
+    trace, meter = tmp_path / "trace.jsonl", tmp_path / "node.csv"
+    trace.write_text("".join(f'{{"t_s": {0.02 * i}, "instant_w": 80.0}}\n' for i in range(100)))
+    meter.write_text("unix_s,watts\n" + "".join(f"{time.time() + i - 60:.3f},200\n" for i in range(60)))
+    options = ("--power-replay", str(trace), "--node-power", str(meter), "--usd-per-gpu-hour", "3.6", "--pue", "1.5", "--windows", "5", "--per-op")
+    process = subprocess.Popen(command(tmp_path / "runs", *options), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None:  # the meter goes on logging
+        with meter.open("a") as file:
+            file.write(f"{time.time():.3f},200\n")
+        time.sleep(0.5)
+    assert process.returncode == 0, process.communicate()[1]
+    run = read_run("last", tmp_path / "runs")
+    point = run.points[-1]
+    assert (point["board_w"], point["node_w"], point["provenance"]["node_w"]) == (pytest.approx(80.0), pytest.approx(200.0), "measured")
+    assert {row["device"] for row in read_rows(run, point, "series")} >= {"gpu0", "node"}
+    assert [phase["name"] for phase in point["phases"]][-1] == "operations"
+    assert abs(point["clock"]["drift_s"]) < 0.8
+    explained = subprocess.run(
+        [sys.executable, "-m", "profiler.cli", "explain", str(run.path), "--json", "--trace", str(tmp_path / "t.json")],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert explained.returncode == 0, explained.stderr
+    mix = json.loads(explained.stdout)["mixes"][-1]
+    by_name = {bar["name"]: bar for bar in mix["bars"]}
+    busy_j = sum(bar["energy_j"] or 0.0 for bar in mix["bars"] if bar["name"] not in ("host", "facility", "idle"))
+    assert busy_j == pytest.approx(80.0 * mix["busy"]["gpu_s"], rel=1e-6)  # 80 W of the board
+    assert by_name["host"]["energy_j"] == pytest.approx(120.0 * mix["busy"]["gpu_s"], rel=1e-3)  # 200 W at the meter
+    assert by_name["facility"]["energy_j"] == pytest.approx(0.5 * 200.0 * mix["busy"]["gpu_s"], rel=1e-3)
+    assert {event["ph"] for event in json.loads((tmp_path / "t.json").read_text())["traceEvents"]} >= {"X", "C", "M"}
+
+
 def test_one_rank_of_two_is_emulated(tmp_path: Path) -> None:
     done = finished(tmp_path / "runs", "--ep", "2", "--phase", "decode", "--batch", "2", "--routing", "zipf:1", "--watts", "65", "--json")
     assert done.returncode in (0, 3), done.stderr

@@ -13,6 +13,7 @@ from profiler.measure.point_spec import PointSpec, point_spec
 from profiler.measure.timing import WarmUp, block_steps, run_window, warm_up
 from profiler.measure.validity import Verdict, clocks_settled, judge_clocks, judge_states, temperature_settled
 from profiler.power.declared import DeclaredPower, NoPower
+from profiler.power.nvml import open_nvml
 from profiler.power.nvml_device import GpuState
 from profiler.power.replay import ReplayPower
 from profiler.power.source import PowerSample, PowerTrace
@@ -156,6 +157,32 @@ def test_replayed_power_is_integrated_over_the_windows(tmp_path: Path) -> None:
     assert times[0] <= point["windows"][0]["t_start_s"]
     assert times[-1] >= point["windows"][-1]["t_end_s"]
     assert measured.plan == {"calls": [{"op": "nap", "count": 4}]}
+
+
+def test_a_sensor_that_vanishes_mid_window_costs_the_joules_and_not_the_time(fake_nvml: Any) -> None:
+    began_s = time.monotonic()
+    fake_nvml.clock = lambda: time.monotonic() - began_s
+    source = open_nvml(nvml=fake_nvml, environ={})
+    napper = Napper()
+    iteration = napper.iteration
+
+    def until_the_third_window(i: int) -> None:
+        if i == 150:  # of 50 steps a window and some to warm up
+            fake_nvml.errors |= dict.fromkeys((name for name in dir(fake_nvml) if name.startswith("nvmlDevice")), 15)
+        iteration(i)
+
+    napper.iteration = until_the_third_window  # type: ignore[method-assign]
+    measured = measure(napper, spec(windows=5), Instrument(board=source, period_s=(0.005, 0.01)))
+    point = measured.fields
+    assert point["step_s"]["median"] >= 0.002
+    assert point["output_tokens"] == sum(w["steps"] for w in point["windows"]) * 8
+    for figure in ("energy_j", "board_w", "energy_per_step_j", "dynamic_energy_j"):
+        assert point[figure] is None, figure
+        assert figure not in point["provenance"]
+    assert (point["valid"], point["invalid_reasons"]) == (False, ["power_lost"])
+    assert any(w.startswith("power_lost: ") and "fell off the bus" in w for w in point["warnings"])
+    assert measured.series[0]["instant_w"] == 500.0  # what was seen is kept
+    assert measured.series[-1]["instant_w"] is None
 
 
 def test_facts_mismatch_makes_the_point_invalid() -> None:
