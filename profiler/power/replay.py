@@ -6,9 +6,10 @@ import gzip
 import json
 import math
 import time
+import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,19 @@ from profiler.power.source import MOST_GAP_S, PowerSample
 from triton_kernels.errors import TokenmillError
 
 MOST_BYTES = 64 << 20  # days of samples; a larger file is no trace
-_FIELDS = ("counter_j", "instant_w", "average_w", "sm_hz", "temperature_c", "event_reasons")
+_FIELDS = tuple(f.name for f in fields(PowerSample) if f.name != "t_s")
 
 
-def read_trace(path: Path) -> tuple[PowerSample, ...]:
+def read_trace(path: Path, *, device: str | None = None) -> tuple[PowerSample, ...]:
     """The samples of a `series/*.jsonl[.gz]` file or of one written by hand: one JSON object per line with `t_s` and any of PowerSample's fields.
 
-    TokenmillError when the file cannot be read, is no such trace, or its clock runs backwards.
+    Of several devices' samples those of `device`, else of the first board's. TokenmillError when the file cannot be read, is no such trace, its clock runs
+    backwards, or it lies in a run's folder and is not what was recorded there.
     """
+    text = _text(path)
+    _check_recorded(path, text)
     samples: list[PowerSample] = []
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         try:
@@ -33,11 +37,15 @@ def read_trace(path: Path) -> tuple[PowerSample, ...]:
         except (ValueError, RecursionError) as e:
             raise TokenmillError(f"{path}: line {number} is not JSON; expected one sample per line") from e
         sample = _sample(path, number, values)
+        of, boundary = values.get("device", "gpu0"), values.get("boundary", "board")
+        device = of if device is None and boundary == "board" else device
+        if of != device:
+            continue
         if samples and sample.t_s <= samples[-1].t_s:
             raise TokenmillError(f"{path}: line {number}: t_s does not grow; a trace's clock must run forward")
         samples.append(sample)
     if len(samples) < 2:
-        raise TokenmillError(f"{path}: holds {len(samples)} samples; a power trace needs at least 2")
+        raise TokenmillError(f"{path}: holds {len(samples)} samples of {str(device or 'a board')[:40]}; a power trace needs at least 2")
     return tuple(samples)
 
 
@@ -45,7 +53,7 @@ def _text(path: Path) -> str:
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
-    except (OSError, EOFError) as e:
+    except (OSError, EOFError, zlib.error) as e:
         raise TokenmillError(f"{path}: cannot be read as a power trace ({getattr(e, 'strerror', None) or e})") from e
     if len(data) > MOST_BYTES:
         raise TokenmillError(f"{path}: over {MOST_BYTES >> 20} MiB is no power trace")
@@ -53,6 +61,20 @@ def _text(path: Path) -> str:
         return data.decode()
     except UnicodeDecodeError as e:
         raise TokenmillError(f"{path}: is not text; expected one JSON sample per line") from e
+
+
+def _check_recorded(path: Path, text: str) -> None:
+    """A trace that a run holds must be the one that its point was recorded with; others, and points from before there were digests, have none to compare."""
+    run, point_id = path.resolve().parent.parent, path.name.partition(".")[0]
+    if path.resolve().parent.name != "series" or not (run / "run.json").is_file():
+        return
+    from profiler.record.rows import digest
+    from profiler.record.store import read_run
+
+    recorded = next((p for p in read_run(run).points if p.get("point_id") == point_id), {})
+    wanted = (recorded.get("digests") or {}).get("series")
+    if wanted is not None and digest(text) != wanted:
+        raise TokenmillError(f"{path}: was changed after it was recorded (its digest differs); replay a trace as it was recorded, or a copy outside the run")
 
 
 def _sample(path: Path, number: int, values: Any) -> PowerSample:

@@ -14,6 +14,7 @@ from profiler.power.replay import ReplayPower, read_trace
 from profiler.power.sampler import Sampler
 from profiler.power.source import PowerSample
 from profiler.power.window import Window
+from profiler.record.store import RunWriter
 from triton_kernels.errors import TokenmillError
 
 INSTANT, AVERAGE = 186, 185
@@ -287,6 +288,41 @@ def test_bad_traces_get_one_line(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "trace.jsonl"
     path.write_text(text)
     with pytest.raises(TokenmillError, match=words) as raised:
+        read_trace(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_of_several_devices_the_boards_samples_are_replayed(tmp_path: Path) -> None:
+    rows = [
+        {"t_s": 1.0, "instant_w": 50.0, "device": "package-0", "boundary": "cpu"},
+        {"t_s": 1.1, "instant_w": 400.0, "module_w": 700.0, "sw_power_cap_s": 3.0, "device": "gpu1", "boundary": "board"},
+        {"t_s": 1.2, "instant_w": 300.0, "device": "gpu0", "boundary": "board"},
+        {"t_s": 1.05, "instant_w": 51.0, "device": "package-0", "boundary": "cpu"},  # each device has its own clock stamps
+        {"t_s": 1.15, "instant_w": 401.0, "device": "gpu1", "boundary": "board"},
+    ]
+    path = written(tmp_path / "trace.jsonl", rows)
+    first = read_trace(path)
+    assert [(s.t_s, s.instant_w, s.module_w, s.sw_power_cap_s) for s in first] == [(1.1, 400.0, 700.0, 3.0), (1.15, 401.0, None, None)]
+    assert [s.instant_w for s in read_trace(path, device="package-0")] == [50.0, 51.0]
+    with pytest.raises(TokenmillError, match="holds 1 samples of gpu0"):
+        read_trace(path, device="gpu0")
+    backwards = written(tmp_path / "backwards.jsonl", [rows[1], rows[2], {**rows[4], "t_s": 1.0}])
+    with pytest.raises(TokenmillError, match="line 3: t_s does not grow"):
+        read_trace(backwards)
+
+
+def test_a_trace_in_a_run_must_be_the_recorded_one(tmp_path: Path) -> None:
+    rows = [{"t_s": 1.0 + 0.1 * i, "instant_w": 300.0, "device": "gpu0", "boundary": "board"} for i in range(5)]
+    writer = RunWriter.create(tmp_path, subject="x", argv=["tokenmill"], version=None)
+    writer.commit({"kind": "step", "point_id": "p1"}, series=rows)
+    path = writer.path / "series" / "p1.jsonl.gz"
+    assert len(read_trace(path)) == 5
+    whole = path.read_bytes()
+    written(path, [*rows[:4], {**rows[4], "instant_w": 200.0}])
+    with pytest.raises(TokenmillError, match="was changed after it was recorded"):
+        read_trace(path)
+    path.write_bytes(whole[:-12])
+    with pytest.raises(TokenmillError, match="cannot be read as a power trace") as raised:
         read_trace(path)
     assert "\n" not in str(raised.value)
 
