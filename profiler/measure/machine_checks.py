@@ -7,18 +7,19 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from profiler.gpus import gpu_for_name
 from profiler.measure.environment import gpu_settings, version
-from profiler.power.nvml import NvmlPower
-from profiler.power.nvml_device import NvmlDevice, PowerRefusedError
+from profiler.power.declared import NoPower
+from profiler.power.host import host_power
+from profiler.power.nvml import NvmlPower, node_gpus, open_boards
+from profiler.power.nvml_device import NvmlDevice
+from profiler.power.probe import Probe, probe
 from profiler.power.source import PowerSample
-
-RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,11 +35,18 @@ class Check:
         return asdict(self)
 
 
-def all_checks(*, out: Path, nvml: Any = None, environ: Mapping[str, str] = os.environ, sleep: Callable[[float], None] = time.sleep) -> list[Check]:
+def all_checks(
+    *,
+    out: Path,
+    nvml: Any = None,
+    environ: Mapping[str, str] = os.environ,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Check]:
     """Every check in the order they are shown. `nvml`: a module like pynvml; None takes the installed one."""
     checks = [python_check(), torch_check(), triton_check()]
-    checks += gpu_checks(nvml=nvml, environ=environ, sleep=sleep)
-    checks += [load_check(), out_check(out), *vllm_checks(), *interpreter_checks(environ), rapl_check()]
+    checks += gpu_checks(open_boards(nvml=nvml, environ=environ, clock=clock), node_gpus(nvml=nvml), sleep)
+    checks += [load_check(), out_check(out), *vllm_checks(), *interpreter_checks(environ), host_check()]
     return checks
 
 
@@ -74,18 +82,29 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts[:2] if part.isdecimal())
 
 
-def gpu_checks(*, nvml: Any, environ: Mapping[str, str], sleep: Callable[[float], None]) -> list[Check]:
-    """Driver, GPU, sensors, modes. Without a GPU one line: that is no failure."""
-    try:
-        device = NvmlDevice(nvml=nvml, environ=environ)
-    except PowerRefusedError as e:
-        if e.invalid_reason:
-            return [Check(name="gpu", status="fail", text=str(e), fix="measure on a whole GPU: energy of a part of one cannot be read")]
-        return [Check(name="gpu", status="info", text=f"none usable ({e}): runs on the CPU fallback")]
-    try:
-        return [*_identity(device), *_sensors(device, sleep), *_settings(device)]
-    finally:
-        device.close()
+def gpu_checks(boards: Sequence[NvmlPower | NoPower], in_node: int | None, sleep: Callable[[float], None]) -> list[Check]:
+    """Driver, sensors and modes of every GPU that CUDA may use, with its number where there are several. Without a GPU one line: that is no failure."""
+    checks: list[Check] = []
+    for board in boards:
+        found = _board_checks(board, sleep, burst_s=1.5 if len(boards) == 1 else 0.75)
+        checks += found if len(boards) == 1 else [replace(c, name=board.device if c.name == "gpu" else f"{board.device} {c.name}") for c in found]
+        board.close()
+    return checks + _hidden_check(len(boards), in_node)
+
+
+def _board_checks(board: NvmlPower | NoPower, sleep: Callable[[float], None], *, burst_s: float) -> list[Check]:
+    if isinstance(board, NvmlPower):
+        return [*_identity(board.gpu), *_sensors(board, sleep, burst_s), *_settings(board.gpu)]
+    if board.invalid_reasons:
+        return [Check(name="gpu", status="fail", text=board.reason, fix="measure on a whole GPU: energy of a part of one cannot be read")]
+    return [Check(name="gpu", status="info", text=f"none usable ({board.reason}): runs on the CPU fallback")]
+
+
+def _hidden_check(visible: int, in_node: int | None) -> list[Check]:
+    if in_node is None or in_node <= visible:
+        return []
+    text = f"{visible} of the node's {in_node} may be used: the host's power is shared by all, so only {visible}/{in_node} of it is counted"
+    return [Check(name="hidden gpus", status="info", text=text)]
 
 
 def _identity(device: NvmlDevice) -> list[Check]:
@@ -104,18 +123,15 @@ def _identity(device: NvmlDevice) -> list[Check]:
     return [Check(name="driver", status="ok", text=str(driver)), gpu]
 
 
-def _sensors(device: NvmlDevice, sleep: Callable[[float], None]) -> list[Check]:
-    """A third of a second of samples: which figures are there, and does the counter tick."""
-    power = NvmlPower(device)
-    samples = [power.sample()]
-    for _ in range(5):
-        sleep(0.06)
-        samples.append(power.sample())
-    return [_counter_check(device, samples), _fields_check(device, samples)]
+def _sensors(power: NvmlPower, sleep: Callable[[float], None], burst_s: float) -> list[Check]:
+    """A burst of looks: which figures are there, and how often they have news."""
+    found = probe(power, burst_s=burst_s, sleep=sleep)
+    samples = list(found.samples)
+    return [_counter_check(power.gpu, found), _fields_check(power.gpu, samples), _period_check(found), *_scopes_check(samples)]
 
 
-def _counter_check(device: NvmlDevice, samples: list[PowerSample]) -> Check:
-    values = [s.counter_j for s in samples if s.counter_j is not None]
+def _counter_check(device: NvmlDevice, found: Probe) -> Check:
+    values = [(s.t_s, s.counter_j) for s in found.samples if s.counter_j is not None]
     if not values:
         return Check(
             name="energy counter",
@@ -123,9 +139,27 @@ def _counter_check(device: NvmlDevice, samples: list[PowerSample]) -> Check:
             text=f"{device.notes.get('counter_j')}: energy comes from sampled power",
             fix="use a data-centre GPU (Volta or newer)",
         )
-    if values[-1] == values[0]:
+    (first_s, first_j), (last_s, last_j) = values[0], values[-1]
+    if last_j == first_j:
         return Check(name="energy counter", status="warn", text="does not move: energy comes from sampled power", fix="update the driver")
-    return Check(name="energy counter", status="ok", text=f"ticks ({values[-1] - values[0]:.1f} J in {samples[-1].t_s - samples[0].t_s:.2f} s)")
+    every = "" if found.counter_s is None else f" every {found.counter_s * 1e3:.0f} ms"
+    return Check(name="energy counter", status="ok", text=f"ticks{every} ({last_j - first_j:.1f} J in {last_s - first_s:.2f} s)")
+
+
+def _period_check(found: Probe) -> Check:
+    told = "stayed the same" if found.power_s is None else f"new every {found.power_s * 1e3:.0f} ms"
+    shortest_s, longest_s = found.period_s
+    return Check(name="sampling", status="info", text=f"instant power {told}; sampled every {shortest_s * 1e3:.0f} to {longest_s * 1e3:.0f} ms")
+
+
+def _scopes_check(samples: list[PowerSample]) -> list[Check]:
+    """Only where the board tells more than its GPU's power."""
+    told = {"module": [s.module_w for s in samples], "memory": [s.memory_w for s in samples]}
+    watts = {name: known[-1] for name, values in told.items() if (known := [w for w in values if w is not None])}
+    if not watts:
+        return []
+    text = ", ".join(["gpu", *(f"{name} {w:.0f} W" for name, w in watts.items())])
+    return [Check(name="power scopes", status="info", text=f"{text}; never added to each other")]
 
 
 def _fields_check(device: NvmlDevice, samples: list[PowerSample]) -> Check:
@@ -208,9 +242,12 @@ def interpreter_checks(environ: Mapping[str, str]) -> list[Check]:
     return [Check(name="TRITON_INTERPRET", status="warn", text="is set: kernels would be interpreted, thousands of times slower", fix="unset TRITON_INTERPRET")]
 
 
-def rapl_check(path: Path = RAPL) -> Check:
-    """The CPU's own energy counter; shown for the reader, not used by `run` yet."""
-    if os.access(path, os.R_OK):
-        return Check(name="rapl", status="info", text="the CPU's energy counter can be read")
-    why = "needs root on this kernel" if path.exists() else "this CPU or container shows none"
-    return Check(name="rapl", status="info", text=f"no CPU energy counter: {why}")
+def host_check(root: Path = Path("/sys")) -> Check:
+    """The CPUs' own sensors of energy or power, for the boundary board_cpu."""
+    host = host_power(root)
+    if host.sources:
+        return Check(name="host power", status="ok", text=f"{host.sources[0].name}: {', '.join(s.device for s in host.sources)}")
+    if host.unread is not None:
+        text, _, fix = host.unread.partition(": ")
+        return Check(name="host power", status="warn", text=text, fix=fix)
+    return Check(name="host power", status="info", text=f"none: {host.reason}")

@@ -115,24 +115,31 @@ class NvmlPower:
 
 
 def open_nvml(
-    *, uuid: str | None = None, position: int = 0, device: str | None = None, nvml: Any = None, environ: Mapping[str, str] = os.environ
+    *,
+    uuid: str | None = None,
+    position: int = 0,
+    nvml: Any = None,
+    environ: Mapping[str, str] = os.environ,
+    clock: Callable[[], float] = time.monotonic,
 ) -> NvmlPower | NoPower:
     """The power of the GPU with this UUID, or at this position among CUDA's visible ones; NoPower with the reason when NVML has none to give."""
-    label = device or f"gpu{position}"
+    label = f"gpu{position}"
     try:
-        return NvmlPower(NvmlDevice(nvml=nvml, uuid=uuid, position=position, environ=environ), device=label)
+        return NvmlPower(NvmlDevice(nvml=nvml, uuid=uuid, position=position, environ=environ), device=label, clock=clock)
     except PowerRefusedError as e:
         return NoPower(str(e), device=label, invalid_reasons=(e.invalid_reason,) if e.invalid_reason else ())
 
 
-def open_boards(uuids: Sequence[str] | None = None, *, nvml: Any = None, environ: Mapping[str, str] = os.environ) -> tuple[NvmlPower | NoPower, ...]:
+def open_boards(
+    uuids: Sequence[str] | None = None, *, nvml: Any = None, environ: Mapping[str, str] = os.environ, clock: Callable[[], float] = time.monotonic
+) -> tuple[NvmlPower | NoPower, ...]:
     """Every GPU that CUDA may use, in CUDA's order: gpu0, gpu1, ... By UUID where they are known (PyTorch tells them), else as CUDA_VISIBLE_DEVICES names
     them, else by NVML's order, which is CUDA's on nodes of equal GPUs. One NoPower where there is none."""
     if uuids is not None:
-        return tuple(open_nvml(uuid=uuid, position=i, nvml=nvml, environ=environ) for i, uuid in enumerate(uuids))
+        return tuple(open_nvml(uuid=uuid, position=i, nvml=nvml, environ=environ, clock=clock) for i, uuid in enumerate(uuids))
     visible = visible_gpus(environ)
     count = node_gpus(nvml=nvml) or 0 if visible is None else len(visible)
-    return tuple(open_nvml(position=i, nvml=nvml, environ=environ) for i in range(max(1, count)))
+    return tuple(open_nvml(position=i, nvml=nvml, environ=environ, clock=clock) for i in range(max(1, count)))
 
 
 def node_gpus(*, nvml: Any = None) -> int | None:

@@ -74,9 +74,9 @@ class Sampler:
             return Lateness(largest_s=0.0, share=0.0, n=0)
         return Lateness(largest_s=max(delays), share=sum(late_s > LATE_S for late_s in delays) / len(delays), n=len(delays))
 
-    def wait_past(self, t_s: float, *, most_s: float = 1.0) -> None:
-        """Waits until a sample of every source later than `t_s` is there, at most `most_s`."""
-        until_s = time.monotonic() + most_s
+    def wait_past(self, t_s: float, *, most_s: float | None = None) -> None:
+        """Waits until a sample of every source later than `t_s` is there, at most `most_s`: by default 1 s, or as long as the slowest source allows."""
+        until_s = time.monotonic() + (max(1.0, *(s.most_gap_s for s in self._sources)) if most_s is None else most_s)
         while min(taken[-1].t_s for taken in self._samples) <= t_s and time.monotonic() < until_s and self._failure is None:
             time.sleep(0.005)
 

@@ -12,35 +12,40 @@ from profiler.measure import machine_checks
 from profiler.measure.machine_checks import (
     Check,
     all_checks,
+    host_check,
     interpreter_checks,
     load_check,
     out_check,
     python_check,
-    rapl_check,
     torch_check,
     triton_check,
     vllm_checks,
 )
+from tests.profiler.fake_board import rapl_tree
 
 ROOT = Path(__file__).parents[2]
 
 
-def examined(fake_nvml: Any, tmp_path: Path, environ: dict[str, str] | None = None) -> dict[str, Check]:
+def examined(fake_nvml: Any, tmp_path: Path, environ: dict[str, str] | None = None, *, gpus: int = 1) -> dict[str, Check]:
     """All checks by name; time passes only when the doctor sleeps."""
     now = [0.0]
 
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
+    fake_nvml.uuids = ["GPU-aaaa1111", "GPU-bbbb2222", "GPU-cccc3333"][:gpus]
     fake_nvml.clock = lambda: now[0]
-    return {c.name: c for c in all_checks(out=tmp_path, nvml=fake_nvml, environ=environ or {}, sleep=sleep)}
+    checks = all_checks(out=tmp_path, nvml=fake_nvml, environ=environ or {}, sleep=sleep, clock=lambda: now[0])
+    return {c.name: c for c in checks}
 
 
 def test_a_healthy_gpu(fake_nvml: Any, tmp_path: Path) -> None:
     checks = examined(fake_nvml, tmp_path)
     assert checks["gpu"] == Check(name="gpu", status="ok", text="NVIDIA H200 (h200)")
     assert checks["driver"].text == "580.65.06"
-    assert checks["energy counter"].text.startswith("ticks (150.0 J")  # 0.3 s at 500 W: three ticks of 50 J
+    # 1.5 s at 500 W: fifteen ticks of 50 J.
+    assert checks["energy counter"].text == "ticks every 105 ms (750.0 J in 1.50 s)"  # looked for every 15 ms: 90 or 105
+    assert checks["sampling"].text == "instant power stayed the same; sampled every 75 to 100 ms"
     assert checks["power fields"].text == "instant 500 W, average 500 W"
     assert (checks["power limit"].text, checks["clocks"].text) == ("700 W", "SM up to 1980 MHz")
     gpu_lines = ("gpu", "driver", "energy counter", "power fields", "mig", "persistence", "other processes", "power limit")
@@ -107,13 +112,34 @@ def test_out_folder(tmp_path: Path) -> None:
     assert out_check(tmp_path / "file").status == "fail"
 
 
-def test_interpreter_and_rapl(tmp_path: Path) -> None:
+def test_interpreter() -> None:
     assert interpreter_checks({"TRITON_INTERPRET": "0"}) == []
     assert interpreter_checks({}) == []
-    energy = tmp_path / "energy_uj"
-    assert "shows none" in rapl_check(energy).text
-    energy.write_text("1")
-    assert "can be read" in rapl_check(energy).text
+
+
+def test_host_sensors(tmp_path: Path) -> None:
+    assert "shows no RAPL" in host_check(tmp_path).text
+    rapl_tree(tmp_path, {"intel-rapl:0": ("package-0", 1, 100), "intel-rapl:0:0": ("dram", 1, 100)})
+    assert host_check(tmp_path) == Check(name="host power", status="ok", text="rapl: package-0, package-0-dram")
+    energy = tmp_path / "class" / "powercap" / "intel-rapl:0" / "energy_uj"
+    energy.unlink()
+    energy.mkdir()  # nobody reads a folder, root neither
+    unread = host_check(tmp_path)
+    assert (unread.status, unread.text.startswith("the CPU's energy counters need root")) == ("warn", True)
+    assert str(unread.fix).startswith("chmod a+r")
+
+
+def test_several_gpus_each_with_its_lines(fake_nvml: Any, tmp_path: Path) -> None:
+    checks = examined(fake_nvml, tmp_path, {"CUDA_VISIBLE_DEVICES": "1,0"}, gpus=3)
+    assert (checks["gpu0"].text, checks["gpu1"].text) == ("NVIDIA H200 (h200)", "NVIDIA H200 (h200)")
+    assert {checks["gpu0 energy counter"].status, checks["gpu1 energy counter"].status} == {"ok"}
+    assert "2 of the node's 3" in checks["hidden gpus"].text
+
+
+def test_scopes_of_a_superchip(fake_nvml: Any, tmp_path: Path) -> None:
+    assert "power scopes" not in examined(fake_nvml, tmp_path)
+    fake_nvml.fields = {(186, 1): lambda t: 900_000, (185, 2): lambda t: 80_000}
+    assert examined(fake_nvml, tmp_path)["power scopes"].text == "gpu, module 900 W, memory 80 W; never added to each other"
 
 
 def test_command_prints_one_json_document_and_imports_nothing_heavy(tmp_path: Path) -> None:
