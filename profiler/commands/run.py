@@ -109,6 +109,7 @@ def run(
 def _check_early(request: SweepRequest, settings: Settings) -> None:
     """Everything that can be wrong without a GPU is found before anything is started or written."""
     from profiler.economics.prices import pick_price
+    from profiler.power.meter import read_meter
     from profiler.power.replay import read_trace
     from profiler.sweep.expand import CPU_DEFAULT, default_for, expand
 
@@ -120,8 +121,8 @@ def _check_early(request: SweepRequest, settings: Settings) -> None:
         raise TokenmillError(f"--device {request.device[:60]!r}: should be auto, cuda or cpu")
     if request.power_replay is not None:
         read_trace(Path(request.power_replay))
-    if request.node_power is not None and not Path(request.node_power).is_file():
-        raise TokenmillError(f"--node-power {request.node_power[:200]}: no such file; give the meter's own record of watts")
+    if request.node_power is not None:
+        read_meter(Path(request.node_power))
     pick_price(settings.book, None, usd_per_gpu_hour=settings.usd_per_gpu_hour, pue=settings.pue, watts=request.watts)
     if importlib.util.find_spec("torch") is None:
         raise TokenmillError("PyTorch is not installed, and measuring needs it: pip install 'tokenmill[gpu]'")

@@ -23,9 +23,11 @@ from profiler.measure.observe import Progress
 from profiler.measure.per_op import STAGE, measure_operations, method_for
 from profiler.measure.point_fields import UNMEASURED, point_environment, subject_fields
 from profiler.measure.point_spec import PointSpec
+from profiler.power.dcgm import open_dcgm
 from profiler.power.declared import DeclaredPower, NoPower
 from profiler.power.host import HostPower, host_power
 from profiler.power.nvml import NvmlPower, node_gpus, open_nvml
+from profiler.power.probe import probed_period
 from profiler.power.replay import ReplayPower
 from profiler.power.sampler import PERIOD_S
 from profiler.power.source import PowerSource
@@ -60,7 +62,7 @@ class Session:
         self._decoder_key: tuple[Any, ...] | None = None
         self._replays: dict[str, ReplayPower] = {}
         self._host: HostPower | None = None
-        self._period_s = PERIOD_S
+        self._period_s: tuple[float, float] | None = None  # of the board's sensors, once they are probed
         self._idle_w: dict[str, float | None] = {}
         self._plain: tuple[tuple[Any, ...], Numbers] | None = None  # what quantised recipes are compared with, and of which weights
         self._numerics: tuple[tuple[Any, ...], dict[str, Any] | None] | None = None
@@ -204,15 +206,19 @@ class Session:
 
     def _instrument(self, spec: PointSpec, device: torch.device) -> Instrument:
         """The board's power, the host's beside it, and a meter's file where one was given."""
+        board = self._power(spec, device)
         if self._host is None:
             self._host = host_power()
+        if isinstance(board, NvmlPower) and self._period_s is None:
+            self._progress("probing sensors", None, "")
+            self._period_s = probed_period(board)
         return Instrument(
-            board=self._power(spec, device),
+            board=board,
             host=self._host.sources,
             host_unread=self._host.unread,
             meter=None if spec.node_power is None else Path(spec.node_power),
             gpus=node_gpus() if device.type == "cuda" else 0,
-            period_s=self._period_s,
+            period_s=self._period_s or PERIOD_S,
             accuracy=spec.sensor_accuracy,
         )
 
@@ -223,6 +229,8 @@ class Session:
                 self._replays[spec.power_replay] = ReplayPower(Path(spec.power_replay))
             return self._replays[spec.power_replay]
         assert self._sensor is not None
+        if spec.dcgm is not None:
+            return open_dcgm(spec.dcgm, uuid=_uuid(device) if device.type == "cuda" else None)
         if isinstance(self._sensor, NoPower) and spec.watts is not None and not self._sensor.invalid_reasons:
             return DeclaredPower(spec.watts)
         return self._sensor
@@ -246,6 +254,11 @@ def _free_bytes(device: torch.device) -> int:
 
 def _sensor(device: torch.device) -> NvmlPower | NoPower:
     if device.type != "cuda":
-        return NoPower("a CPU's power is not read; declare it with --watts")
+        return NoPower("no GPU, so no board to read; --watts declares the node's power")
+    return open_nvml(uuid=_uuid(device), position=device.index or 0, environ=os.environ)
+
+
+def _uuid(device: torch.device) -> str:
+    """As NVML spells it."""
     uuid = str(torch.cuda.get_device_properties(device).uuid)
-    return open_nvml(uuid=uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}", position=device.index or 0, environ=os.environ)
+    return uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"

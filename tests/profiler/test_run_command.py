@@ -172,7 +172,7 @@ def test_operations_alone_under_two_routings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options, words",
     [
-        (("--node-power", "/nowhere.csv"), "--node-power /nowhere.csv"),
+        (("--node-power", "/nowhere.csv"), "/nowhere.csv: cannot be read as a meter's file"),
         (("--batch", "0"), "--batch 0"),
         (("--precision", "fp9"), "fp9"),
         (("--price-book", "/nowhere.toml"), "price book"),
