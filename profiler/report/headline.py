@@ -75,7 +75,13 @@ def megawatt_line(row: Row | None, rows: Sequence[Row], price: PricePick | None)
         if (value := per_mw.get(boundary)) is not None
     ]
     absent = [f"{boundary} {NONE} ({_why_no_watts(boundary, row or rows[0])})" for boundary in BOUNDARIES if per_mw.get(boundary) is None]
-    return ", ".join([*known, *absent]) + of_what
+    return ", ".join([*known, *absent]) + of_what + _sensor(row.points if row is not None else [figures])
+
+
+def _sensor(points: Sequence[Figures]) -> str:
+    """What no interval of windows says: one factor for all of a board's figures."""
+    accuracy = next((point["sensor_accuracy"] for point in points if point.get("sensor_accuracy")), None)
+    return "" if accuracy is None else f"; the board's sensor is good to ±{percent(accuracy)}, which cancels in ratios on one board"
 
 
 def _best_decode(rows: Sequence[Row]) -> tuple[Figures | None, str]:

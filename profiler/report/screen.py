@@ -89,7 +89,7 @@ def _findings(run: RunLike, points: Sequence[Figures], rows: Sequence[Row], best
 def _tail(run: RunLike, points: Sequence[Figures], price: PricePick | None) -> list[tuple[str, str]]:
     model = next((str(point["model"]) for point in points if point.get("model")), "MODEL")
     run_ref = _reference(run.path)
-    commands = [f"tokenmill report {run_ref} --csv -", f"tokenmill cost {run_ref}"]
+    commands = [f"tokenmill explain {run_ref}", f"tokenmill report {run_ref} --csv -", f"tokenmill cost {run_ref}"]
     commands += [f"tokenmill floor {model} --gpu h200,gb300"] if model in CATALOGUE else []
     return [
         ("not in it", f"[dim]{advice.not_covered(points, price)}[/]"),

@@ -119,10 +119,11 @@ def _joules_figure(row: Row) -> tuple[Figures | None, str]:
 def _joules(row: Row, notes: Notes) -> str:
     figures, name = _joules_figure(row)
     value = (figures or {}).get(name)
+    shown = plus_minus(value, ((figures or {}).get("ci95") or {}).get(name))
     if value is not None and any(str(w).startswith("no_network") for w in row.subject.get("warnings") or ()):
-        return fixed(value) + notes.mark("without network: joules of one rank's compute alone")
+        return shown + notes.mark("without network: joules of one rank's compute alone")
     if value is not None:
-        return fixed(value) if row.mix is figures else fixed(value) + notes.mark("decode only: the prefill's energy is not in it")
+        return shown if row.mix is figures else shown + notes.mark("decode only: the prefill's energy is not in it")
     failed = next((point for point in row.points if not ok(point)), None)
     if row.decode is None or failed is not None:
         return notes.missing(kinds.why_no_decode(row) if failed is None or failed is row.decode else kinds.why_no_prefill(row))
