@@ -36,7 +36,8 @@ def print_explanation(explanation: Explanation, subject: Subject, console: Conso
         console.print("\n[cyan]share of the GPU time[/]", width=width)
         console.print(sweep_table(explanation, notes), width=width)
     for skew in explanation.skew:
-        console.print(f"\n[cyan]routing skew[/]  {_named(skew)}: what it costs beyond {printable(skew['baseline'])}, per {skew['unit']}", width=width)
+        beyond = f"what it costs beyond {printable(skew['baseline'])}; joules and dollars per {skew['unit']}"
+        console.print(f"\n[cyan]routing skew[/]  {_named(skew)}: {beyond}", width=width)
         console.print(skew_table(skew), width=width)
     for frontier in _shown(explanation, subject):
         console.print(f"\n[cyan]power limit[/]  {_named(frontier)}; limits as the operator had set them, tokenmill never changes one", width=width)

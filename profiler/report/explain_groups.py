@@ -24,21 +24,26 @@ def sweep_table(explanation: Explanation, notes: Notes) -> Table:
     """One line per mix, and per point that is in none: dollars, and each cause's share of the GPU time."""
     inside = {*explanation.mixes, *explanation.prefill_of.values()}
     shown = [*explanation.mixes.values(), *(w for key, w in explanation.points.items() if key not in inside)]
-    several = len({w.run_id for w in shown}) > 1
-    table = _table(*(("run",) if several else ()), "of", "format", "batch", right=("µs GPU\n/token", "$/Mtok", *(heading for _, heading in _CAUSES)))
+    names = [name for name in ("run_id", "routing") if len({_of(w, name) for w in shown}) > 1]
+    left = (*(name.removesuffix("_id") for name in names), "of", "format", "batch")
+    table = _table(*left, right=("µs GPU\n/token", "$/Mtok", *(heading for _, heading in _CAUSES)))
     for waterfall in shown:
-        table.add_row(*_line(waterfall, several, notes), style="" if waterfall.valid else "dim")
+        table.add_row(*_line(waterfall, names, notes), style="" if waterfall.valid else "dim")
     return table
 
 
-def _line(waterfall: Waterfall, several: bool, notes: Notes) -> list[str]:
+def _of(waterfall: Waterfall, name: str) -> Any:
+    return waterfall.run_id if name == "run_id" else waterfall.subject.get(name)
+
+
+def _line(waterfall: Waterfall, names: Sequence[str], notes: Notes) -> list[str]:
     of, shares = waterfall.subject, waterfall.shares()
     name = of.get("mix") if of.get("phase") == "request" else f"{of.get('phase')} {of.get('context') or ''}".strip()
     mark = "" if waterfall.valid else f" ✗{notes.mark('✗ not valid: ' + (', '.join(waterfall.invalid_reasons) or 'no reason was recorded'))}"
     gpu_s = waterfall.delivered["gpu_s"]
     figures = [NONE if gpu_s is None else fixed(gpu_s * 1e6), _or(waterfall.price.usd_per_mtok, fixed)]
-    run = [printable(waterfall.run_id)] if several else []
-    return [*run, printable(name), printable(of.get("precision")), f"{printable(of.get('batch'))}{mark}", *figures, *(_share(shares[c]) for c, _ in _CAUSES)]
+    told = [printable(_of(waterfall, name)) for name in names]
+    return [*told, printable(name), printable(of.get("precision")), f"{printable(of.get('batch'))}{mark}", *figures, *(_share(shares[c]) for c, _ in _CAUSES)]
 
 
 def _share(value: float | None) -> str:
@@ -48,12 +53,13 @@ def _share(value: float | None) -> str:
 def skew_table(skew: Mapping[str, Any]) -> Table:
     """What each routing costs beyond the baseline."""
     parts = any(row["parts"][group] for row in skew["rows"] for group in MOVED)
-    table = _table("routing", right=("step", f"J/{_token(skew)}", "$/Mtok", "skew: time", "J", "$/Mtok", *(MOVED if parts else ())))
+    joules, moved = f"J/{_token(skew)}", [f"{group}\nof a step" for group in MOVED if parts]
+    table = _table("routing", right=("step", joules, "$/Mtok", "skew:\nstep", joules, "$/Mtok", *moved))
     for row in skew["rows"]:
         over, base = row["over"], row["routing"] == skew["baseline"]
-        moved = ["·" if base else _signed((over["parts"][group] or {}).get("s"), 1e6, " µs") for group in MOVED] if parts else []
+        by_part = ["·" if base else _signed((over["parts"][group] or {}).get("s"), 1e6, " µs") for group in MOVED] if parts else []
         beyond = ["baseline", "", ""] if base else [_signed(over["step_s"], 1e6, " µs"), _signed(over["energy_j"]), _signed(over["usd_per_mtok"])]
-        table.add_row(printable(row["routing"]), si(row["step_s"], "s"), _or(row["energy_j"], fixed), _or(row["usd_per_mtok"], fixed), *beyond, *moved)
+        table.add_row(printable(row["routing"]), si(row["step_s"], "s"), _or(row["energy_j"], fixed), _or(row["usd_per_mtok"], fixed), *beyond, *by_part)
     return table
 
 

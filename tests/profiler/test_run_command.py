@@ -70,7 +70,7 @@ def test_replayed_power_and_a_meter_are_explained(tmp_path: Path) -> None:
     trace, meter = tmp_path / "trace.jsonl", tmp_path / "node.csv"
     trace.write_text("".join(f'{{"t_s": {0.02 * i}, "instant_w": 80.0}}\n' for i in range(100)))
     meter.write_text("unix_s,watts\n" + "".join(f"{time.time() + i - 60:.3f},200\n" for i in range(60)))
-    options = ("--power-replay", str(trace), "--node-power", str(meter), "--usd-per-gpu-hour", "3.6", "--pue", "1.5", "--windows", "5", "--per-op")
+    options = ("--power-replay", str(trace), "--node-power", str(meter), "--usd-per-gpu-hour", "3.6", "--pue", "1.5", "--windows", "5")
     process = subprocess.Popen(command(tmp_path / "runs", *options), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while process.poll() is None:  # the meter goes on logging
         with meter.open("a") as file:
@@ -81,7 +81,7 @@ def test_replayed_power_and_a_meter_are_explained(tmp_path: Path) -> None:
     point = run.points[-1]
     assert (point["board_w"], point["node_w"], point["provenance"]["node_w"]) == (pytest.approx(80.0), pytest.approx(200.0), "measured")
     assert {row["device"] for row in read_rows(run, point, "series")} >= {"gpu0", "node"}
-    assert [phase["name"] for phase in point["phases"]][-1] == "operations"
+    assert [phase["name"] for phase in point["phases"]] == ["capture", "warm-up", *(f"window {i}" for i in range(1, 6))]
     assert abs(point["clock"]["drift_s"]) < 0.8
     explained = subprocess.run(
         [sys.executable, "-m", "profiler.cli", "explain", str(run.path), "--json", "--trace", str(tmp_path / "t.json")],
