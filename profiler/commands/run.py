@@ -109,6 +109,7 @@ def run(
 def _check_early(request: SweepRequest, settings: Settings) -> None:
     """Everything that can be wrong without a GPU is found before anything is started or written."""
     from profiler.economics.prices import pick_price
+    from profiler.power.dcgm import read_page
     from profiler.power.meter import read_meter
     from profiler.power.replay import read_trace
     from profiler.sweep.expand import CPU_DEFAULT, default_for, expand
@@ -123,6 +124,8 @@ def _check_early(request: SweepRequest, settings: Settings) -> None:
         read_trace(Path(request.power_replay))
     if request.node_power is not None:
         read_meter(Path(request.node_power))
+    if request.dcgm is not None:
+        read_page(request.dcgm)
     pick_price(settings.book, None, usd_per_gpu_hour=settings.usd_per_gpu_hour, pue=settings.pue, watts=request.watts)
     if importlib.util.find_spec("torch") is None:
         raise TokenmillError("PyTorch is not installed, and measuring needs it: pip install 'tokenmill[gpu]'")

@@ -173,6 +173,7 @@ def test_operations_alone_under_two_routings(tmp_path: Path) -> None:
     "options, words",
     [
         (("--node-power", "/nowhere.csv"), "/nowhere.csv: cannot be read as a meter's file"),
+        (("--dcgm", "http://127.0.0.1:1/metrics"), "is dcgm-exporter running there?"),
         (("--batch", "0"), "--batch 0"),
         (("--precision", "fp9"), "fp9"),
         (("--price-book", "/nowhere.toml"), "price book"),
