@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from profiler.record.files import file_bytes
 from triton_kernels.errors import TokenmillError
 
 KINDS = ("series", "ops")
@@ -64,8 +65,6 @@ def read_rows(run: Recorded, point: Mapping[str, Any], kind: str) -> list[dict[s
 
 def _rows_in(path: Path) -> tuple[str, list[dict[str, Any]]]:
     """The file's text and the rows in it."""
-    from profiler.record.store import file_bytes
-
     try:
         text = _inflated(file_bytes(path, MOST_BYTES))
         rows = [json.loads(line) for line in text.splitlines()]

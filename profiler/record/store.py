@@ -17,7 +17,6 @@ import os
 import re
 import secrets
 import shutil
-import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from profiler.record.files import file_bytes
 from profiler.record.redact import redacted_argv
 from profiler.record.rows import KINDS, compressed, digest, text_of
 from profiler.record.schema import SCHEMA_VERSION
@@ -264,22 +264,6 @@ def _object(path: Path, most_bytes: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TokenmillError(f"{path}: is damaged (not a JSON object)")
     return value
-
-
-def file_bytes(path: Path, most_bytes: int) -> bytes:
-    """The file's content. Links, pipes, devices and files over the cap are refused."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(fd, "rb") as file:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise TokenmillError(f"{path}: is not a regular file")
-            if status.st_size > most_bytes:
-                raise TokenmillError(f"{path}: is over {most_bytes >> 20} MiB, which no run of tokenmill is")
-            return file.read(most_bytes + 1)
-    except OSError as e:
-        why = "is a link, which records never hold" if e.errno == errno.ELOOP else f"cannot be read ({e.strerror})"
-        raise TokenmillError(f"{path}: {why}") from e
 
 
 def _refuse_constant(name: str) -> None:
