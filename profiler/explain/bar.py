@@ -46,6 +46,13 @@ def total(values: Sequence[float | None]) -> float | None:
     return math.fsum(known) if known else None
 
 
+def total_j(bars: Sequence[Bar]) -> float | None:
+    """The joules of all bars; None where one that took GPU time has none known: a part is not the whole. Links alone may lack theirs, which nobody measures."""
+    if any(bar.gpu_s and bar.energy_j is None and bar.name != "collectives" for bar in bars):
+        return None
+    return total([bar.energy_j for bar in bars])
+
+
 def together(prefill: Sequence[Bar], decode: Sequence[Bar]) -> list[Bar]:
     """Two phases' bars as one request's, in the order of both. A cause that one phase lacks is the other's alone."""
     first, second = {bar.name: bar for bar in prefill}, {bar.name: bar for bar in decode}
@@ -77,7 +84,7 @@ def _sum(prefill: Bar | None, decode: Bar | None) -> Bar:
         name=decode.name,
         label=decode.label,
         gpu_s=total((prefill.gpu_s, decode.gpu_s)),
-        energy_j=total((prefill.energy_j, decode.energy_j)),
+        energy_j=total_j((prefill, decode)),
         kind=_weakest(prefill.kind, decode.kind),
         energy_kind=_weakest(prefill.energy_kind, decode.energy_kind),
         note=notes,

@@ -8,7 +8,7 @@ from typing import Any
 from profiler.economics.formulas import gpu_hour_usd, usd_per_mtok
 from profiler.economics.prices import PricePick
 from profiler.explain.alike import alike
-from profiler.explain.bar import total
+from profiler.explain.bar import total, total_j
 from profiler.explain.waterfall import Explained
 
 BASELINES = ("balanced", "uniform")  # the first that was measured
@@ -46,7 +46,7 @@ def _row(found: Explained, price: PricePick | None) -> dict[str, Any]:
         "routing": found.point.get("routing"),
         "step_s": found.step.mean_s,
         "gpu_s": gpu_s,
-        "energy_j": total([bar.energy_j for bar in bars]),
+        "energy_j": total_j(bars),
         "usd_per_mtok": usd_per_mtok(hour, rate, utilisation=price.utilisation if price else 1.0),
         "parts": {group: _part(found, group) for group in MOVED},
         "valid": bool(found.point.get("valid")),

@@ -9,7 +9,7 @@ from typing import Any
 from profiler.economics.formulas import gpu_hour_usd
 from profiler.economics.prices import PricePick
 from profiler.explain.around import surrounding_bars
-from profiler.explain.bar import Bar, scaled, together, total
+from profiler.explain.bar import Bar, scaled, together, total, total_j
 from profiler.explain.causes import compute_bars
 from profiler.explain.money import Price, joules_only, priced
 from profiler.explain.operations import Operations
@@ -128,4 +128,4 @@ def of_mix(mix: Mapping[str, Any], prefill: Explained, decode: Explained, price:
 
 
 def _sums(bars: Sequence[Bar]) -> dict[str, float | None]:
-    return {name: total([getattr(bar, name) for bar in bars]) for name in ("gpu_s", "energy_j", "usd_per_mtok")}
+    return {"gpu_s": total([bar.gpu_s for bar in bars]), "energy_j": total_j(bars), "usd_per_mtok": total([bar.usd_per_mtok for bar in bars])}

@@ -268,6 +268,7 @@ def test_without_power_there_are_no_joules_and_a_reason() -> None:
     after = planted.waterfall(dark, rows)
     assert {bar.energy_j for bar in after.bars if bar.name not in ("collectives", "idle")} == {None}
     assert bars(after)["host"].why_null == "joules: no power was measured (no driver); --watts at `run` declares it"
+    assert (after.busy["energy_j"], after.delivered["energy_j"]) == (None, None)  # never 0, though links and idle hours of one busy GPU are
     assert bars(after)["attention"].usd_per_mtok == pytest.approx(0.0004)
 
 
