@@ -154,7 +154,7 @@ def _host_said(host: HostWatts, node: NodeTraces, share: float | None) -> list[s
 
 
 def _node(declared_w: float | None, node: NodeTraces, windows: Sequence[Window]) -> tuple[float | None, float | None, list[str], list[str]]:
-    """Node watts per measured GPU with their 99th percentile, what makes them invalid, and what to know. A meter's where there is one, else as declared."""
+    """The node's watts with their 99th percentile, what makes them invalid, and what to know. A meter's where there is one, else as declared."""
     meter = node.meter
     if meter is None:
         return declared_w, None, [], []
@@ -165,4 +165,4 @@ def _node(declared_w: float | None, node: NodeTraces, windows: Sequence[Window])
     if mean_w is None:
         why = next(iter(meter.notes.values()), f"its samples do not surround the windows, or lie over {meter.most_gap_s:g} s apart")
         return declared_w, None, [], [f"meter: {why}"]
-    return mean_w / node.measured_gpus, None if p99_w is None else p99_w / node.measured_gpus, [], []
+    return mean_w, p99_w, [], []

@@ -81,7 +81,7 @@ FIELDS: tuple[Field, ...] = (
         ("cpu_source", "", "rapl or hwmon"),
         ("host_share", "", "measured GPUs over all GPUs of the node: the share of cpu_w that is counted with them"),
         ("board_cpu_w", "W", "board_w + host_share x cpu_w"),
-        ("node_w", "W", "power of the node per measured GPU: a meter's where one was given, else as declared"),
+        ("node_w", "W", "power of the node, for the measured GPUs: a meter's where one was given, else as declared"),
         ("node_w_p99", "W", "its 99th percentile, of a meter"),
         ("idle_board_w", "W", "power with weights in place and nothing running, before the first windows on this power source"),
         ("event_share", "", "share of the windows' time that clocks were held back, by reason: sw_power_cap, sw_thermal, hw_thermal, hw_power_brake"),

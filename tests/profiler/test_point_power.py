@@ -102,11 +102,11 @@ def test_sockets_that_show_watts_are_integrated() -> None:
     assert (found.cpu_w, found.cpu_w_p99, found.cpu_source) == (pytest.approx(180.0), pytest.approx(180.0), "hwmon")
 
 
-def test_a_meter_is_the_nodes_and_per_measured_gpu() -> None:
+def test_a_meter_is_the_whole_nodes() -> None:
     found = power(meter=trace("node", "node", "meter", instant_w=lambda t: 1000.0 if t < 4.94 else 1400.0), measured_gpus=2, gpus=2)
-    # 1000 W until 4.9 s, then in 0.1 s up to 1400 W: 20 J more than 4000 in 4 s, for two GPUs. The last of 41 samples is the 99th percentile's upper neighbour.
-    assert found.node_w == pytest.approx((4000.0 + 20.0) / 4 / 2)
-    assert found.node_w_p99 == pytest.approx((1000.0 + 0.6 * 400.0) / 2)
+    # 1000 W until 4.9 s, then in 0.1 s up to 1400 W: 20 J more than 4000 in 4 s. The last of 41 samples is the 99th percentile's upper neighbour.
+    assert found.node_w == pytest.approx((4000.0 + 20.0) / 4)
+    assert found.node_w_p99 == pytest.approx(1000.0 + 0.6 * 400.0)
     assert (found.board_w, found.warnings) == (pytest.approx(400.0), [])
     shared = power(meter=trace("node", "node", "meter", instant_w=1000.0), gpus=4)
     assert shared.node_w == pytest.approx(1000.0)
