@@ -44,6 +44,8 @@ def explain(
     from profiler.explain.explanation import explain as explain_runs
 
     check_positive("--mw", mw)
+    if trace is not None:
+        _refuse_records(trace)
     flags: dict[str, Any] = {"usd_per_gpu_hour": usd_per_gpu_hour, "kind": price_kind, "watts": watts, "pue": pue, "utilisation": utilisation}
     with _without_collection():
         explanation = explain_runs(_reported(runs, root, price_book, flags), mw)
@@ -74,6 +76,13 @@ def _reported(refs: list[str], root: Path, price_book: str | None, flags: dict[s
     by_path = {run.path.resolve(): run for run in (read_run(ref, root) for ref in refs)}  # a run that was named twice is one
     prices = {path: price_for_run(run, book, **flags) for path, run in by_path.items()}
     return [Reported(run=run, price=prices[path], derived=derive_run(run, prices[path])) for path, run in by_path.items()]
+
+
+def _refuse_records(path: Path) -> None:
+    """A timeline never takes the place of what it is made from, of this run or of another."""
+    folder = path.resolve().parent
+    if path.is_dir() or any((place / "run.json").is_file() for place in (folder, folder.parent)):
+        raise TokenmillError(f"--trace {str(path)[:120]}: lies in a run's folder, or is one; choose a file elsewhere")
 
 
 def _write_trace(explanation: Explanation, path: Path) -> None:

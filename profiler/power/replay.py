@@ -17,6 +17,7 @@ from profiler.power.source import MOST_GAP_S, PowerSample
 from triton_kernels.errors import TokenmillError
 
 MOST_BYTES = 64 << 20  # days of samples; a larger file is no trace
+MOST_W = 1e6  # as of a meter's file: no board or node draws it
 _FIELDS = tuple(f.name for f in fields(PowerSample) if f.name != "t_s")
 
 
@@ -85,6 +86,8 @@ def _sample(path: Path, number: int, values: Any) -> PowerSample:
         value = values.get(name)
         if value is not None and not _is_number(value):
             raise TokenmillError(f"{path}: line {number}: {name} should be a number or null")
+        if value is not None and name.endswith("_w") and not 0 <= value <= MOST_W:
+            raise TokenmillError(f"{path}: line {number}: {name} should be watts, from 0 to {MOST_W:,.0f}")
         read[name] = value
     return PowerSample(t_s=float(values["t_s"]), **read)
 

@@ -219,6 +219,14 @@ def test_operations_that_were_tampered_with_are_refused(tmp_path: Path) -> None:
     assert "its digest differs" in fails(run)
 
 
+@pytest.mark.parametrize("name", ["run.json", "points.jsonl", "new.json", "series/new.json"])
+def test_a_timeline_never_takes_a_record_s_place(tmp_path: Path, name: str) -> None:
+    run = record(tmp_path, planted.point())
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert "lies in a run's folder" in fails(run, "--trace", run / name)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
 def test_a_timeline_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert "choose another file" in fails(record(tmp_path, planted.point()), "--trace", tmp_path / "no" / "such" / "folder.json")
 

@@ -279,6 +279,8 @@ def test_replay_on_its_own_clock_and_round_again(tmp_path: Path, name: str) -> N
         ('{"t_s": 1}\nnot json\n', "line 2"),
         ('{"t_s": 1}\n{"t_s": 1}\n', "does not grow"),
         ('{"t_s": 1}\n{"t_s": 2, "instant_w": "high"}\n', "instant_w"),
+        ('{"t_s": 1}\n{"t_s": 2, "instant_w": -5}\n', "should be watts"),
+        ('{"t_s": 1}\n{"t_s": 2, "instant_w": 1e308}\n', "should be watts"),
         ('{"t_s": 1}\n{"t_s": NaN}\n', "t_s"),
         ('{"t_s": true}\n', "t_s"),
         ("[1, 2]\n", "line 1"),
