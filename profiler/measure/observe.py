@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 _GPU_WARM_UP_S = (2.0, 10.0)
 _CPU_WARM_UP_S = (0.5, 3.0)
 _IDLE_SETTLE_S, _IDLE_S = 0.3, 0.7
+# Load around the pause between two windows, so that no sample which brackets a window shows it: one is taken up to 0.1 s before a window and shows a look
+# of the sensor up to 0.125 s older; another up to 0.1 s after it.
+LEAD_S, TRAIL_S = 0.25, 0.15
 _TAIL_S = 0.3  # load after the last window, so that the sample which brackets it still sees the load
 
 
@@ -191,6 +195,16 @@ def _warm_up(runner: Runner, spec: PointSpec, sampler: Sampler | None) -> WarmUp
     return warm_up(runner, least_s=least_s, most_s=most_s)
 
 
+def _pause(runner: Runner, done: int, warm: WarmUp, how_long: Callable[[float], float]) -> int:
+    """A pause on a GPU with load around it; how many steps that took."""
+    import torch
+
+    steps = keep_busy(runner, done, warm, TRAIL_S)
+    torch.cuda.synchronize(runner.device)
+    time.sleep(how_long(time.monotonic()))
+    return steps + keep_busy(runner, done + steps, warm, LEAD_S)
+
+
 def _windows(
     runner: Runner, spec: PointSpec, warm: WarmUp, progress: Progress, phases: Phases, *, shift: bool
 ) -> tuple[list[TimedWindow], int]:
@@ -201,7 +215,7 @@ def _windows(
         step_s = windows[-1].step_s if windows else warm.step_s
         progress("window", i / spec.windows, f"{i + 1}/{spec.windows}", step_s=step_s)
         if shift and runner.device.type == "cuda":
-            time.sleep(pause_s(time.monotonic(), i, spec.windows, seed=spec.seed))
+            done += _pause(runner, done, warm, partial(pause_s, window=i, windows=spec.windows, seed=spec.seed))
         with phases.phase(f"window {i + 1}"):
             windows.append(run_window(runner, done, warm, spec.window_s))
         done += windows[-1].steps

@@ -149,7 +149,7 @@ class Session:
         try:
             operations = operation_runners(runner, most_bytes=_free_bytes(device) // 4)
             pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
-            found = measure_operations(operations, source, method, pool=pool, progress=self._progress)
+            found = measure_operations(operations, source, method, pool=pool, period_s=self._period_s or PERIOD_S, progress=self._progress)
         except Exception as e:
             traceback.print_exc()
             why = "out of memory" if ran_out(e) else f"{type(e).__name__}: {str(e).partition(chr(10))[0][:200]}"

@@ -130,7 +130,7 @@ def _total(readings: Sequence[Reading]) -> float | None:
 def _judge(by_method: dict[str, list[Reading]], method: str | None, check: CounterCheck) -> tuple[list[str], list[str]]:
     """What the methods that failed say: of the point when the recording failed, as a warning when the board lacks the figure."""
     counter, instant = (sorted({r.reason for r in by_method[m] if r.reason is not None}) for m in ("counter", "instant"))
-    invalid = [*check.invalid_reasons, *(r for r in counter if r == "counter_reset")]
+    invalid = list(dict.fromkeys([*check.invalid_reasons, *(r for r in counter if r == "counter_reset")]))
     warnings = list(check.warnings)
     lacking = [r for r in counter if r not in ("counter_reset", "counter_of_another_scope")]
     if method is None:

@@ -34,8 +34,10 @@ def disagreement(one_j: float, other_j: float) -> float:
 def check_counter(trace: PowerTrace, whole: Window) -> CounterCheck:
     """Over all of the measured stretch, so that the ticks' edges count least."""
     span = tick_span(trace.samples, whole, most_gap_s=trace.most_gap_s)
+    if span == "counter_reset":
+        return CounterCheck(invalid_reasons=["counter_reset"])  # between two windows, where neither shows it
     if isinstance(span, str):
-        return CounterCheck()
+        return CounterCheck(unchecked=span)
     between = Window(t_start_s=span.first_s, t_end_s=span.last_s)
     gpu, module = (integral_reading(trace.samples, figure, between, most_gap_s=trace.most_gap_s) for figure in ("instant_w", "module_w"))
     open_share = max(MOST_DISAGREEMENT, span.spread_s / span.duration_s)

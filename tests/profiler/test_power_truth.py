@@ -4,10 +4,12 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from profiler.measure.observe import LEAD_S, TRAIL_S
 from profiler.power.energy import idle_watts, point_energy
 from profiler.power.phases import pause_s
 from profiler.power.point_power import PointPower, point_power
@@ -32,23 +34,35 @@ def step_before(windows: list[Window]) -> Load:
     return Load(steps=((0.0, 120.0), (windows[0].t_start_s - 0.1, 650.0)))
 
 
+def idle_in_pauses(windows: list[Window]) -> Load:
+    """As a real board: idle while nothing is enqueued, from TRAIL_S after a window until LEAD_S before the next."""
+    steps = [(0.0, 120.0), (2.0, 650.0)]
+    for before, after in pairwise(windows):
+        steps += [(before.t_end_s + TRAIL_S, 120.0), (after.t_start_s - LEAD_S, 650.0)]
+    return Load(steps=tuple(steps))
+
+
 def periodic(period_s: float) -> MakeLoad:
     """120 and 650 W in turn, half of each period, begun anew with each window as work is after a pause."""
     return lambda windows: Load(steps=((0.0, 120.0),), wave_w=530.0, period_s=period_s, wave_from_s=1.0, shifts=tuple((w.t_start_s, 0.0) for w in windows))
 
 
-def measured(make: MakeLoad, seed: int, *, gain: float = 1.0, windows: int = 5, shifted: bool = True) -> tuple[PointPower, float]:
+def measured(make: MakeLoad, seed: int, *, gain: float = 1.0, windows: int = 5, shifted: bool = True, counter: bool = True) -> tuple[PointPower, float]:
     """One simulated point of 2 s windows on a board of random phases that looks a quarter of the time, and its true joules per window."""
     rng = random.Random(seed)
     t, spans = 5.0 + rng.uniform(0, 3), []
     for i in range(windows):
-        t += pause_s(t, i, windows, seed=seed) if shifted else 0.0
+        if shifted:
+            t += TRAIL_S
+            t += pause_s(t, i, windows, seed=seed) + LEAD_S
         spans.append(window(t, t := t + 2.0))
     ticks_s = (0.01, 0.02, 0.05, 0.1)
     board = FakeBoard(
         load=make(spans), tick_s=ticks_s[seed % 4], tick_phase_s=rng.uniform(0, 0.1), cycle_phase_s=rng.uniform(0, 0.1), gain=1 + (2 * rng.random() - 1) * gain
     )
     trace = board.trace(from_s=3.0, until_s=t, seed=seed)
+    if not counter:
+        trace = replace(trace, samples=tuple(replace(s, counter_j=None) for s in trace.samples))
     return point_power(trace, spans, steps=[1] * windows), sum(board.true_j(w) for w in spans) / windows
 
 
@@ -65,6 +79,20 @@ def test_the_interval_holds_the_truth(make: MakeLoad) -> None:
         low, high = power.energy_per_step_j["ci95"]
         held += low <= truth <= high
     assert held >= 0.95 * SEEDS
+
+
+@pytest.mark.parametrize("counter", [True, False], ids=["counter", "instant power"])
+def test_the_pauses_themselves_are_in_no_window(counter: bool) -> None:
+    errors = []
+    for seed in range(SEEDS):
+        power, truth = measured(idle_in_pauses, seed, gain=0.0, counter=counter)
+        assert power.power_source == ("nvml-counter" if counter else "nvml-instant")
+        assert power.energy_per_step_j is not None
+        errors.append(power.energy_per_step_j["mean"] / truth - 1)
+        low, high = power.energy_per_step_j["ci95"]
+        assert not counter or low <= truth <= high or abs(errors[-1]) < 0.02
+    assert abs(sum(errors) / SEEDS) < 0.001
+    assert max(map(abs, errors)) < (0.02 if counter else 0.001)  # of a steady load instant power is exact, unless a pause were seen
 
 
 @pytest.mark.parametrize("make", [steady, step_before, periodic(0.0371)], ids=["steady", "step before", "37.1 ms"])

@@ -204,6 +204,13 @@ def test_each_planted_alone_flips_exactly_its_reason(name: str) -> None:
         assert (invalid, warned - also - {name}) == ({name}, set())
 
 
+def test_a_counter_reset_between_windows_is_seen() -> None:
+    first, second = windows()[:2]
+    apart = [first, replace(second, t_start_s=second.t_start_s + 1.0, t_end_s=second.t_end_s + 1.0)]  # from 1 to 3 s and from 4 to 6 s; it resets at 3.5 s
+    trace = sampled(lambda i, s: s if s.t_s < 3.5 else replace(s, counter_j=(s.counter_j or 0.0) - WATTS * 3.0))
+    assert said(sound(windows=apart, board=trace))[0] == {"counter_reset"}
+
+
 @pytest.mark.parametrize("name", [r.name for r in REASONS.values() if r.verdict == "gpu"])
 def test_what_invalidates_on_a_gpu_warns_on_a_cpu(name: str) -> None:
     invalid, warned = said(replace(PLANTED[name][0](), device="cpu"))
