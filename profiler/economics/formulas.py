@@ -202,6 +202,7 @@ def watts_of(
     board_w: float | None = None,
     board_cpu_w: float | None = None,
     board_kind: str | None = None,
+    board_cpu_kind: str | None = None,
     node_w: float | None = None,
     node_kind: str = "assumed",
 ) -> Watts:
@@ -215,7 +216,7 @@ def watts_of(
     kw = price.provisioned_kw_per_gpu if price else None
     kinds = {
         "board": board_kind if board_w is not None else None,
-        "board_cpu": board_kind if board_cpu_w is not None else None,
+        "board_cpu": board_cpu_kind or board_kind if board_cpu_w is not None else None,
         "node": node_kind if node_w is not None else None,
         "facility": "assumed" if facility is not None else None,  # a PUE is
         "provisioned": price.provisioned_provenance if price and kw is not None else None,

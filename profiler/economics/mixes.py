@@ -130,6 +130,7 @@ def _watts(cost: MixCost | None, prefill: Mapping[str, Any] | None, decode: Mapp
         board_w=None if board_w is None or cost.energy_j is None else cost.energy_j / cost.gpu_s,  # of the tokens, which collectives stretch
         board_cpu_w=mean("board_cpu"),
         board_kind=_kind("energy_j_per_total_token", prefill, decode),
+        board_cpu_kind=_kind("board_cpu_w", prefill, decode) if mean("board_cpu") is not None else None,
         node_w=mean("node") if kinds[0] == kinds[1] else None,
         node_kind=kinds[0] or "assumed",
     )

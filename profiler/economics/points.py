@@ -53,14 +53,14 @@ def point_watts(point: Mapping[str, Any], price: PricePick | None) -> Watts:
     """Watts per GPU by boundary. What a sensor gave is the board's (with the CPUs' share: `board_cpu`), what a meter gave or a user declared the node's."""
     gpus, kinds = point.get("measured_gpus") or 1, point.get("provenance") or {}
     found = {name: None if point.get(name) is None else float(point[name]) / gpus for name in ("board_w", "board_cpu_w", "node_w")}
-    if point.get("power_source") == "declared":
-        return watts_of(price, node_w=found["board_w"] if found["node_w"] is None else found["node_w"])
+    declared = point.get("power_source") == "declared"  # then no sensor saw a board, whatever old records call it
     return watts_of(
         price,
-        board_w=found["board_w"],
+        board_w=None if declared else found["board_w"],
         board_cpu_w=found["board_cpu_w"],
         board_kind=energy_kind(point),
-        node_w=found["node_w"],
+        board_cpu_kind=kinds.get("board_cpu_w"),
+        node_w=found["board_w"] if declared and found["node_w"] is None else found["node_w"],
         node_kind=kinds.get("node_w") or "assumed",
     )
 

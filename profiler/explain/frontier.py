@@ -32,9 +32,12 @@ def _table(group: Sequence[Explained], mixes: Mixes, price: PricePick | None, si
     served = [mixes.get((e.run_id, str(e.point.get("point_id")))) for e in group]
     whole = all(mix is not None and mix.get("output_tokens_per_s_per_gpu") for mix in served)
     rows = [_row(e, mix if whole else None, price) for e, mix in zip(group, served, strict=True)]
-    boundary = next((b for b in reversed(DRAWN) if all(row["by_boundary"].get(b) for row in rows)), None)
+    # Watts that somebody declared do not change with the limit: by them the fastest would always be the best.
+    alone = len({row[CAP] for row in rows}) == 1
+    boundary = next((b for b in reversed(DRAWN) if all(row["by_boundary"].get(b) and (alone or _seen(b, row["kinds"])) for row in rows)), None)
     for row in rows:
         row["tokens_per_s_per_mw"] = row.pop("by_boundary").get(boundary)
+        del row["kinds"]
     valid = [row for row in rows if row["valid"]]
     per_mw = max((row for row in valid if row["tokens_per_s_per_mw"]), key=lambda row: row["tokens_per_s_per_mw"], default=None)
     usd = min((row for row in valid if row["usd_per_mtok"]), key=lambda row: row["usd_per_mtok"], default=None)
@@ -47,6 +50,12 @@ def _table(group: Sequence[Explained], mixes: Mixes, price: PricePick | None, si
         "best_usd": usd and usd[CAP],
         "site": None if site_mw is None or per_mw is None else _site(per_mw, site_mw, boundary),
     }
+
+
+def _seen(boundary: str, kinds: Mapping[str, Any]) -> bool:
+    """Whether a sensor or a meter saw the boundary's watts; a site's are the node's times its PUE."""
+    kind = kinds.get(f"tokens_per_s_per_mw.{'node' if boundary == 'facility' else boundary}")
+    return kind in ("measured", "emulated", "replayed")
 
 
 def _row(found: Explained, mix: Mapping[str, Any] | None, price: PricePick | None) -> dict[str, Any]:
@@ -67,6 +76,7 @@ def _row(found: Explained, mix: Mapping[str, Any] | None, price: PricePick | Non
         "board_w": found.step.watts.board,
         "output_tokens_per_s_per_gpu": rate,
         "by_boundary": figures.get("tokens_per_s_per_mw") or {},
+        "kinds": figures.get("provenance") or {},
         "usd_per_mtok": usd,
         "valid": bool(figures.get("valid")),
     }

@@ -45,8 +45,8 @@ def _judge_repetition(verdict: Verdict, seen: Observed, power: PointPower, summa
     joules = power.energy_per_step_j
     if joules is not None and joules["ci95"] is not None:
         share = (joules["ci95"][1] - joules["ci95"][0]) / 2 / joules["mean"]
-        if share > NOISE_LIMIT and on_gpu:
-            verdict.add(["energy_noise_above_limit"], [f"noise: the joules per step are known to +/- {share:.1%} only"])
+        if share > NOISE_LIMIT:
+            verdict.add(["energy_noise_above_limit"] if on_gpu else [], [f"noise: the joules per step are known to +/- {share:.1%} only"])
 
 
 def _judge_lateness(verdict: Verdict, seen: Observed) -> None:

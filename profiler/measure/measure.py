@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from profiler.economics.formulas import weakest
 from profiler.measure.instrument import Instrument
 from profiler.measure.judge import judge
 from profiler.measure.observe import Observed, Progress, Runner, observe
@@ -48,7 +49,7 @@ def measure(runner: Runner, spec: PointSpec, instrument: Instrument, *, idle_w: 
     )
     summary = summarise([s for w in seen.windows for s in w.samples_s], [w.step_s for w in seen.windows])
     verdict = judge(seen, power, summary)
-    accuracy = instrument.accuracy if power.sensor_accuracy is not None and instrument.accuracy is not None else power.sensor_accuracy
+    accuracy = instrument.accuracy if power.board_w is not None and instrument.accuracy is not None else power.sensor_accuracy
     fields = _counted(spec, seen) | power.fields() | {
         "step_s": summary.json(),
         "windows": [_window_json(i, w, power) for i, w in enumerate(seen.windows)],
@@ -110,7 +111,8 @@ def _provenance(fields: dict[str, Any], seen: Observed) -> dict[str, str]:
     kinds = {"board": seen.board.kind, "host": seen.host[0].kind if seen.host else None}
     origins: dict[str, str | None] = dict.fromkeys(("step_s", "output_tokens", "input_tokens", "cached_tokens", "window_s"), "measured")
     origins |= {name: kinds[source] for name, source in _POWERED.items()}
-    origins["board_cpu_w"] = kinds["board"] or kinds["host"]
+    # Without a board that was seen it is the host's alone.
+    origins["board_cpu_w"] = weakest(*(kinds[name] for name in ("board", "host") if name == "host" or fields["board_w"] is not None))
     declared = fields["power_source"] == "declared" and (seen.meter is None or fields["node_w_p99"] is None)
     origins["node_w"] = "assumed" if declared else None if seen.meter is None else seen.meter.kind
     origins["node_w_p99"] = None if seen.meter is None else seen.meter.kind

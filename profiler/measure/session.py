@@ -31,6 +31,7 @@ from profiler.power.probe import probed_period
 from profiler.power.replay import ReplayPower
 from profiler.power.sampler import PERIOD_S
 from profiler.power.source import PowerSource
+from triton_kernels.errors import TokenmillError
 from triton_kernels.target import resolve_device
 from workloads.comparison import Numbers, compare, numbers_of
 from workloads.decoder import Decoder
@@ -109,7 +110,7 @@ class Session:
         runner = StepRunner(model, deployment, shape, device, routing=spec.routing, rank=spec.rank, seed=spec.seed, decoder=self._decoder)
         instrument = self._instrument(spec, device)
         source = instrument.board
-        told_by = f"{source.name} {spec.power_replay or spec.dcgm or ''}"
+        told_by = f"{source.name} {spec.power_replay or spec.dcgm or ''} {spec.weights_key}"
         measured = measure(runner, spec, instrument, idle_w=self._idle_w.get(told_by), progress=self._progress)
         self._idle_w[told_by] = measured.fields["idle_board_w"]
         sizes = runner.sizes
@@ -230,7 +231,9 @@ class Session:
             return self._replays[spec.power_replay]
         assert self._sensor is not None
         if spec.dcgm is not None:
-            return open_dcgm(spec.dcgm, uuid=_uuid(device) if device.type == "cuda" else None)
+            if device.type != "cuda":
+                raise TokenmillError("--dcgm: steps run on the CPU here, and no GPU of an exporter's page draws their power; give --watts or --node-power")
+            return open_dcgm(spec.dcgm, uuid=_uuid(device))
         if isinstance(self._sensor, NoPower) and spec.watts is not None and not self._sensor.invalid_reasons:
             return DeclaredPower(spec.watts)
         return self._sensor

@@ -28,7 +28,7 @@ class XidWatch:
             try:
                 event = self._nvml.nvmlEventSetWait_v2(self._set, 0)
             except self._nvml.NVMLError as e:
-                if getattr(e, "value", None) == _TIMEOUT:
+                if getattr(e, "value", None) == _TIMEOUT or found:  # a GPU that fell off the bus said why just before
                     break
                 raise
             found.append(int(event.eventData))
