@@ -18,13 +18,14 @@ from profiler.power.source import PowerSample
 from profiler.record.redact import redacted
 from triton_kernels.errors import TokenmillError
 
-# dcgm-exporter's default counters: watts, and millijoules since the driver was loaded.
-_POWER, _ENERGY = "DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
+# dcgm-exporter's default counters: watts as nvmlDeviceGetPowerUsage gives them, averaged over 1 s, and millijoules since the driver was loaded. Instant watts
+# are there where its list of counters was extended by them.
+_POWER, _INSTANT, _ENERGY = "DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_POWER_USAGE_INSTANT", "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
 _BLANK = 2.0**46  # dcgm_fields.h: values from DCGM_FP64_BLANK on mean "not supported", "no permission", ...
 MOST_BYTES = 4 << 20
 TIMEOUT_S = 2.0
 MOST_GAP_S = 3.0  # exporters commonly refresh once a second (--collect-interval, 30 s unless set); srt-slurm's limit between samples
-_LINE = re.compile(rf"({_POWER}|{_ENERGY})\{{([^\n]*)\}} ([^ \n]+)(?: \d+)?", re.ASCII)
+_LINE = re.compile(rf"({_INSTANT}|{_POWER}|{_ENERGY})\{{([^\n]*)\}} ([^ \n]+)(?: \d+)?", re.ASCII)
 _LABEL = re.compile(r'([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"', re.ASCII)
 
 
@@ -34,12 +35,18 @@ class PageGpu:
 
     uuid: str
     mig: bool
-    watts: float | None
+    average_w: float | None
+    instant_w: float | None
     energy_j: float | None
+
+    @property
+    def told(self) -> tuple[float | None, ...]:
+        return self.average_w, self.instant_w, self.energy_j
 
 
 class DcgmPower:
-    """One GPU of an exporter's page, which is read for every sample. A page without news gives the sample before again, which the sampler does not keep."""
+    """One GPU of an exporter's page, which is read for every sample. Watts are told once for each refresh, so that a page that stands still is a gap; its
+    counter each time, so that a tick lies between two looks. A page without counter and news gives the sample before again, which is not kept."""
 
     name = "dcgm"
     kind = "measured"
@@ -53,7 +60,7 @@ class DcgmPower:
         self.invalid_reasons: tuple[str, ...] = ()
         self._address, self._index, self._uuid = address, index, uuid
         self._clock = clock
-        self._last: PowerSample | None = None
+        self._last: tuple[PageGpu, PowerSample] | None = None
 
     def sample(self) -> PowerSample:
         before_s = self._clock()
@@ -69,11 +76,11 @@ class DcgmPower:
             self.invalid_reasons = ("gpu_identity_changed",)
         if gpu.mig:
             self.invalid_reasons = (MIG_REASON,)
-        last = self._last
-        if last is not None and (gpu.energy_j, gpu.watts) == (last.counter_j, last.instant_w):
-            return last
-        self._last = PowerSample(t_s=t_s, counter_j=gpu.energy_j, instant_w=gpu.watts)
-        return self._last
+        if self._last is not None and gpu.told == self._last[0].told:
+            return self._last[1] if gpu.energy_j is None else PowerSample(t_s=t_s, counter_j=gpu.energy_j)
+        sample = PowerSample(t_s=t_s, counter_j=gpu.energy_j, instant_w=gpu.instant_w, average_w=gpu.average_w)
+        self._last = gpu, sample
+        return sample
 
     def close(self) -> None:
         """Nothing to close: the page is fetched for each look."""
@@ -101,13 +108,15 @@ def gpus_on(page: str) -> dict[str, PageGpu]:
     """GPU number -> what the page says of it. Lines that are not understood are left out."""
     found: dict[str, dict[str, Any]] = {}
     for figure, labels, value in _lines(page):
-        gpu = found.setdefault(labels["gpu"], {"uuid": labels.get("UUID", ""), "mig": False, _POWER: None, _ENERGY: None})
+        gpu = found.setdefault(labels["gpu"], {"uuid": labels.get("UUID", ""), "mig": False, _POWER: None, _INSTANT: None, _ENERGY: None})
         gpu["mig"] |= bool(labels.get("GPU_I_ID") or labels.get("GPU_I_PROFILE"))
         gpu[figure] = value
     return {
-        number: PageGpu(uuid=g["uuid"], mig=g["mig"], watts=g[_POWER], energy_j=None if g[_ENERGY] is None else g[_ENERGY] / 1000)
+        number: PageGpu(
+            uuid=g["uuid"], mig=g["mig"], average_w=g[_POWER], instant_w=g[_INSTANT], energy_j=None if g[_ENERGY] is None else g[_ENERGY] / 1000
+        )
         for number, g in found.items()
-        if g[_POWER] is not None or g[_ENERGY] is not None or g["mig"]
+        if g["mig"] or any(g[figure] is not None for figure in (_POWER, _INSTANT, _ENERGY))
     }
 
 

@@ -137,7 +137,10 @@ def _judge(by_method: dict[str, list[Reading]], method: str | None, check: Count
         warnings += [f"no_power: {r}" for r in lacking]
     elif method != "counter":
         warnings += [f"{r}: energy is from sampled power" for r in lacking]
-    if method != "counter":
+    if method is None:
+        average = {r.reason for r in by_method["average"] if r.reason is not None}
+        invalid += [r for r in _GATES if r in {*instant, *average} and r not in invalid]
+    elif method != "counter":
         invalid += [r for r in instant if r in _GATES]
     elif instant or check.unchecked:  # the figure stands, its cross-check is missing
         why = instant[0] if instant else str(check.unchecked)

@@ -109,6 +109,15 @@ def test_the_widest_boundary_that_every_row_has_is_the_sites() -> None:
     assert frontier_of([*rows, capped(400.0, 0.02, 380.0)], {}, planted.price(), None)[0]["boundary"] == "board"
 
 
+def test_declared_watts_choose_no_limit() -> None:
+    # 1,000 W declared of each, whatever the limit: by them the fastest would be the best. What the boards drew says 500 W.
+    rows = [capped(700.0, 0.0100, 640.0), capped(500.0, 0.0125, 480.0)]
+    price = planted.price(node_w=1000.0)
+    declared = [planted.worked_out(dict(row.point) | {"node_w": 1000.0}, [], made.PLANS["d" * 16]) for row in rows]
+    (table,) = frontier_of(declared, {}, price, 10.0)
+    assert (table["boundary"], table["best_per_mw"]) == ("board", 500.0)
+
+
 def test_one_limit_is_no_frontier_unless_a_site_is_asked_for() -> None:
     assert frontier_of([capped(700.0, 0.01, 640.0)], {}, planted.price(), None) == []
     (table,) = frontier_of([capped(None, 0.01, 640.0)], {}, planted.price(), 1.0)

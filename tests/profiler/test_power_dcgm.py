@@ -40,7 +40,11 @@ def test_a_gpu_by_number_and_by_uuid(file: Path) -> None:
     first, second = open_dcgm(str(file)), open_dcgm(str(file), uuid="GPU-bbbb", device="gpu1")
     assert isinstance(first, DcgmPower)
     sample = first.sample()
-    assert (sample.instant_w, sample.counter_j) == (500.5, 7000.0)
+    assert (sample.instant_w, sample.average_w, sample.counter_j) == (None, 500.5, 7000.0)  # this field is averaged over 1 s
+    file.write_text(page() + row("DCGM_FI_DEV_POWER_USAGE_INSTANT", 640))
+    sample = first.sample()
+    assert (sample.instant_w, sample.average_w) == (640.0, 500.5)
+    file.write_text(page() + page(300, 1000, gpu=1, uuid="GPU-bbbb"))
     assert (second.device, second.sample().counter_j) == ("gpu1", 1.0)
     with pytest.raises(TokenmillError, match="has no DCGM_FI_DEV_POWER_USAGE of GPU 5; GPUs on the page: 0, 1"):
         open_dcgm(str(file), index=5)
@@ -57,18 +61,26 @@ def test_mig_instances_repeat_the_whole_gpus_watts_and_are_refused(file: Path) -
 def test_no_readings(file: Path, value: str) -> None:
     # DCGM issue 171: 0 J where the counter is not supported; the large ones are DCGM's blanks.
     file.write_text(page(value, 5000))
-    assert open_dcgm(str(file)).sample().instant_w is None
+    assert open_dcgm(str(file)).sample().average_w is None
     file.write_text(page(500, value))
     sample = open_dcgm(str(file)).sample()
-    assert (sample.instant_w, sample.counter_j) == (500.0, None)
+    assert (sample.average_w, sample.counter_j) == (500.0, None)
 
 
-def test_a_page_without_news_is_no_new_sample(file: Path) -> None:
+def test_a_page_that_stands_still_has_a_counter_and_no_watts(file: Path) -> None:
+    source = open_dcgm(str(file))
+    first, second = source.sample(), source.sample()
+    assert (first.average_w, first.counter_j) == (500.5, 7000.0)
+    assert (second.average_w, second.counter_j) == (None, 7000.0)
+    file.write_text(page(501))
+    assert source.sample().average_w == 501.0
+
+
+def test_a_page_without_news_and_counter_is_no_new_sample(file: Path) -> None:
+    file.write_text(page(500, "N/A"))
     source = open_dcgm(str(file))
     first = source.sample()
     assert source.sample() is first
-    file.write_text(page(501))
-    assert source.sample() is not first
     sampler = Sampler(source, period_s=(0.005, 0.01))
     sampler.start()
     trace = sampler.stop()
@@ -91,6 +103,15 @@ def refreshed(file: Path, refresh_s: float, *, end_s: float = 25.0) -> DcgmPower
         now[0] += 0.075
     source.taken = tuple(samples)  # type: ignore[attr-defined]
     return source
+
+
+def test_windows_of_five_seconds_at_an_exporters_pace(file: Path) -> None:
+    # 400 W, told once a second: in each window five refreshes, each seen within 75 ms.
+    source = refreshed(file, 1.0)
+    spans = [Window(t_start_s=t, t_end_s=t + 5.0) for t in (2.3, 7.3, 12.3, 17.3)]
+    found = point_energy(trace_of(source, source.taken), spans)  # type: ignore[attr-defined]
+    assert (found.power_source, found.invalid_reasons) == ("dcgm-counter", [])
+    assert found.energy_j == pytest.approx(8000.0, rel=0.02)
 
 
 def test_joules_at_an_exporters_pace(file: Path) -> None:
@@ -148,7 +169,7 @@ def exporter() -> Iterator[str]:
 
 
 def test_over_http(exporter: str) -> None:
-    assert open_dcgm(f"http://{exporter}/metrics").sample().instant_w == 500.5
+    assert open_dcgm(f"http://{exporter}/metrics").sample().average_w == 500.5
     with pytest.raises(TokenmillError, match="HTTP 302"):
         open_dcgm(f"http://{exporter}/moved")
     with pytest.raises(TokenmillError, match="over 4 MiB"):
