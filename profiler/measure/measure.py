@@ -12,9 +12,10 @@ from profiler.measure.observe import Observed, Progress, Runner, observe
 from profiler.measure.point_spec import PointSpec
 from profiler.measure.statistics import summarise
 from profiler.measure.timing import TimedWindow
-from profiler.measure.validity import sm_clock
+from profiler.measure.validity import inside, sm_clock
 from profiler.power.clock import drift_s
 from profiler.power.energy import SHORTEST_GPU_WINDOW_S, idle_watts
+from profiler.power.event_share import event_share
 from profiler.power.point_power import NodeTraces, PointPower, point_power
 
 
@@ -52,7 +53,8 @@ def measure(runner: Runner, spec: PointSpec, instrument: Instrument, *, idle_w: 
     accuracy = instrument.accuracy if power.board_w is not None and instrument.accuracy is not None else power.sensor_accuracy
     fields = _counted(spec, seen) | power.fields() | {
         "step_s": summary.json(),
-        "windows": [_window_json(i, w, power) for i, w in enumerate(seen.windows)],
+        "windows": [_window_json(i, w, power, seen) for i, w in enumerate(seen.windows)],
+        "gpu_states": [None if state is None else asdict(state) for state in seen.states],
         "phases": [asdict(phase) for phase in seen.phases],
         "clock": {**asdict(seen.clocks[0]), "drift_s": drift_s(*seen.clocks)},
         "sensor_accuracy": accuracy,
@@ -79,7 +81,9 @@ def _counted(spec: PointSpec, seen: Observed) -> dict[str, Any]:
     }
 
 
-def _window_json(i: int, window: TimedWindow, power: PointPower) -> dict[str, Any]:
+def _window_json(i: int, window: TimedWindow, power: PointPower, seen: Observed) -> dict[str, Any]:
+    span = seen.spans[i]
+    degrees = [s.temperature_c for s in inside(seen.board, span) if s.temperature_c is not None]
     energy_j = power.windows_j[i] if power.windows_j is not None else None
     return {
         "step_s": window.step_s,
@@ -88,6 +92,9 @@ def _window_json(i: int, window: TimedWindow, power: PointPower) -> dict[str, An
         "t_end_s": window.t_end_s,
         "energy_j": energy_j,
         "board_w": None if energy_j is None or power.board_w is None else energy_j / (window.t_end_s - window.t_start_s),
+        "sm_hz": sm_clock(seen.board, [span]),
+        "temperature_c": degrees[-1] if degrees else None,
+        "event_share": event_share(seen.board, [span]),
     }
 
 

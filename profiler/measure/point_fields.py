@@ -35,6 +35,7 @@ UNMEASURED: dict[str, Any] = {
     "idle_board_w": None,
     "event_share": {},
     "phases": [],
+    "gpu_states": None,
     "clock": None,
     "per_op": None,
     "digests": {},

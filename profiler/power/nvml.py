@@ -77,7 +77,7 @@ class NvmlPower:
             counter_j=None if counter_mj is None else counter_mj / 1000,
             sm_hz=None if sm_mhz is None else sm_mhz * 1e6,
             temperature_c=None if temperature is None else float(temperature),
-            event_reasons=ask("event_reasons", lambda: n.nvmlDeviceGetCurrentClocksEventReasons(handle)),
+            event_reasons=self._event_reasons(),
             **figures,
         )
 
@@ -105,6 +105,12 @@ class NvmlPower:
         final = self.gpu.refused(row[0], error, quiet=optional)
         if final or (optional and code == INVALID_ARGUMENT):  # drivers answer so where they do not know the scope
             self._wanted.remove(row)
+
+    def _event_reasons(self) -> int | None:
+        """Drivers before 535 know the same bits as throttle reasons only."""
+        n, handle, ask = self.gpu.nvml, self.gpu.handle, self.gpu.ask
+        mask: int | None = ask("event_reasons", lambda: n.nvmlDeviceGetCurrentClocksEventReasons(handle))
+        return ask("throttle_reasons", lambda: n.nvmlDeviceGetCurrentClocksThrottleReasons(handle)) if mask is None else mask
 
     def state(self) -> GpuState:
         """What should stay as it is while a point is measured. Not for the measuring thread inside a window."""

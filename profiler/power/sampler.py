@@ -82,12 +82,15 @@ class Sampler:
 
     def _run(self) -> None:
         try:
+            due_s = time.monotonic()
             while True:
-                period_s = self._random.uniform(*self._period_s)
-                due_s = time.monotonic() + period_s
-                if self._stopping.wait(period_s):
+                # From when the last was due, or taken where it was late: a sensor that answers slowly is as late as one that is asked late.
+                due_s += self._random.uniform(*self._period_s)
+                if self._stopping.wait(max(0.0, due_s - time.monotonic())):
                     return
-                self._delays.append((due_s, time.monotonic() - due_s))
+                late_s = time.monotonic() - due_s
+                self._delays.append((due_s, late_s))
+                due_s += late_s
                 self._sample()
         except BaseException as e:  # kept for `stop`, which raises it on the thread that asked
             self._failure = e

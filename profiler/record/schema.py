@@ -85,6 +85,7 @@ FIELDS: tuple[Field, ...] = (
         ("node_w_p99", "W", "its 99th percentile, of a meter"),
         ("idle_board_w", "W", "power with weights in place and nothing running, before the first windows on this power source"),
         ("event_share", "", "share of the windows' time that clocks were held back, by reason: sw_power_cap, sw_thermal, hw_thermal, hw_power_brake"),
+        ("gpu_states", "", "the GPU before and after: power_limit_w, ecc_uncorrected, compute_processes, temperature_c, uuid_hash, xids; null: no sensor"),
         ("phases", "", "what ran when: name, t_start_s, t_end_s on the monotonic clock of the series"),
         ("clock", "", "one moment on both clocks: monotonic_s, unix_s, and drift_s, by how much they came apart until the point's end"),
         ("per_op", "", "operations measured alone (rows in ops/): measured, left_out (why, one line each); null: not asked for"),
@@ -117,6 +118,9 @@ FIELDS: tuple[Field, ...] = (
         ("t_end_s", "s", "end on the same clock"),
         ("energy_j", "J", "energy between start and end"),
         ("board_w", "W", "energy over length"),
+        ("sm_hz", "Hz", "median clock of the multiprocessors"),
+        ("temperature_c", "deg C", "at its end"),
+        ("event_share", "", "share of its time that clocks were held back, by reason"),
     ),
     *_fields(
         "series",

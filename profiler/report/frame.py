@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Lists of records: a table has no room for them. They are in points.jsonl and in `report --json`.
-_LEFT_OUT = ("windows", "phases")
+_LEFT_OUT = ("windows", "phases", "gpu_states")
 
 # What a mix adds to the row of the decode point that it is composed from.
 _OF_MIX = ("output_tokens_per_s_per_gpu", "energy_j_per_output_token", "tokens_per_s_per_mw", "usd_per_mtok", "usd_per_mtok_by_class", "usd_per_gpu_hour")

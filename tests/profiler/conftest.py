@@ -133,6 +133,9 @@ class FakeNvml:
     def nvmlDeviceGetCurrentClocksEventReasons(self, handle: int) -> int:
         return self.reasons
 
+    def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle: int) -> int:
+        return self.reasons
+
     def nvmlDeviceGetEnforcedPowerLimit(self, handle: int) -> int:
         return self.limit_mw
 

@@ -56,7 +56,6 @@ def test_nvml_that_does_not_start_is_no_power_with_the_reason(fake_nvml: Any, co
         ("nvmlDeviceGetTotalEnergyConsumption", "counter_j"),
         ("nvmlDeviceGetClockInfo", "sm_hz"),
         ("nvmlDeviceGetTemperature", "temperature_c"),
-        ("nvmlDeviceGetCurrentClocksEventReasons", "event_reasons"),
     ],
 )
 @pytest.mark.parametrize("code, words", [(NOT_SUPPORTED, "not supported"), (NO_PERMISSION, "no permission"), (999, "NVML error 999")])
@@ -71,6 +70,14 @@ def test_a_sensor_that_fails_is_none_with_its_own_reason(fake_nvml: Any, functio
     source.sample()
     # Asking again is pointless where the answer is final, and needed where it was a hiccup.
     assert fake_nvml.calls.count(function) - before == (1 if code == 999 else 0)
+
+
+def test_older_drivers_tell_event_reasons_under_their_old_name(fake_nvml: Any) -> None:
+    fake_nvml.reasons = 0x4
+    fake_nvml.errors["nvmlDeviceGetCurrentClocksEventReasons"] = 13  # function not found
+    assert opened(fake_nvml).sample().event_reasons == 0x4
+    fake_nvml.errors["nvmlDeviceGetCurrentClocksThrottleReasons"] = 13
+    assert opened(fake_nvml).sample().event_reasons is None
 
 
 def test_power_fields_fail_alone_and_fall_back_to_the_average(fake_nvml: Any) -> None:
