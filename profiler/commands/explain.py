@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from profiler.commands.recorded import priced_runs
 from triton_kernels.errors import TokenmillError
 
 if TYPE_CHECKING:
-    from profiler.explain.explanation import Explanation, Reported
+    from profiler.explain.explanation import Explanation
 
 _PRICE = "Price"
 
@@ -41,6 +42,7 @@ def explain(
     under different power limits, which you set, show tokens/s per MW against the limit. tokenmill never changes a limit.
     """
     from profiler.economics.prices import check_positive
+    from profiler.explain.explanation import Reported
     from profiler.explain.explanation import explain as explain_runs
 
     check_positive("--mw", mw)
@@ -48,7 +50,8 @@ def explain(
         _refuse_records(trace)
     flags: dict[str, Any] = {"usd_per_gpu_hour": usd_per_gpu_hour, "kind": price_kind, "watts": watts, "pue": pue, "utilisation": utilisation}
     with _without_collection():
-        explanation = explain_runs(_reported(runs, root, price_book, flags), mw)
+        found = {run.path.resolve(): Reported(run=run, price=price, derived=derived) for run, price, derived in priced_runs(runs, root, price_book, flags)}
+        explanation = explain_runs(list(found.values()), mw)  # a run that was named twice is one
     if trace is not None:
         _write_trace(explanation, trace)
     _say(explanation, point, as_json)
@@ -64,18 +67,6 @@ def _without_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _reported(refs: list[str], root: Path, price_book: str | None, flags: dict[str, Any]) -> list[Reported]:
-    from profiler.economics.derive import derive_run, price_for_run
-    from profiler.economics.price_book import load_price_book
-    from profiler.explain.explanation import Reported
-    from profiler.record.store import read_run
-
-    book = load_price_book(price_book)
-    by_path = {run.path.resolve(): run for run in (read_run(ref, root) for ref in refs)}  # a run that was named twice is one
-    prices = {path: price_for_run(run, book, **flags) for path, run in by_path.items()}
-    return [Reported(run=run, price=prices[path], derived=derive_run(run, prices[path])) for path, run in by_path.items()]
 
 
 def _refuse_records(path: Path) -> None:

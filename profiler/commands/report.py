@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from profiler.commands.recorded import priced_runs
 from triton_kernels.errors import TokenmillError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def report(
     if output is not None and output.suffix not in (".csv", ".json"):
         raise TokenmillError(f"-o {str(output)[:80]}: should end in .csv or .json")
     flags: dict[str, Any] = {"usd_per_gpu_hour": usd_per_gpu_hour, "kind": price_kind, "watts": watts, "pue": pue, "utilisation": utilisation}
-    reported = _derived(runs, root, price_book, flags)
+    reported = priced_runs(runs, root, price_book, flags)
     files = {path: path.suffix for path in (output, Path(csv) if csv not in (None, "-") else None) if path is not None}
     for path, suffix in files.items():
         _write(path, _text(reported, "json" if suffix == ".json" and path == output else "csv"))
@@ -44,17 +45,6 @@ def report(
         print(_text(reported, "json" if as_json else "csv"), end="\n" if as_json else "")
     elif not files:
         _show(reported)
-
-
-def _derived(refs: list[str], root: Path, price_book: str | None, flags: dict[str, Any]) -> list[tuple[Run, PricePick, Derived]]:
-    from profiler.economics.derive import derive_run, price_for_run
-    from profiler.economics.price_book import load_price_book
-    from profiler.record.store import read_run
-
-    book = load_price_book(price_book)
-    runs = [read_run(ref, root) for ref in refs]
-    prices = [price_for_run(run, book, **flags) for run in runs]
-    return [(run, price, derive_run(run, price)) for run, price in zip(runs, prices, strict=True)]
 
 
 def _text(reported: list[tuple[Run, PricePick, Derived]], kind: str) -> str:

@@ -15,7 +15,8 @@ from profiler.modelled.link import LinkTime, collective_seconds, span_of
 TUNED_KERNEL_RATIO = 0.85
 
 # The kind of a power figure by its source, for records whose provenance map does not name it.
-_POWER_KINDS = {**dict.fromkeys(("nvml-counter", "nvml-instant", "nvml-average", "rapl"), "measured"), "replay": "replayed", "declared": "assumed"}
+_SEEN = ("nvml-counter", "nvml-instant", "nvml-average", "rapl", "hwmon", "meter")
+_POWER_KINDS = {**dict.fromkeys(_SEEN, "measured"), "replay": "replayed", "declared": "assumed"}
 
 
 def derive_point(point: Mapping[str, Any], plan: Mapping[str, Any] | None, gpu: GpuSpec | None, price: PricePick | None = None) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,7 +57,7 @@ def _host(step: Step) -> Bar:
     bars_w = None if step.mean_w is None else step.mean_w / step.measured_gpus
     if bars_w is None:
         return Bar(name=name, label=label, gpu_s=0.0, why_null=f"joules: {step.why_no_energy}")
-    if step.boundary == "node" and (watts.node is None or math.isclose(watts.node, bars_w, rel_tol=1e-6)):
+    if step.boundary == "node":
         return Bar(name=name, label=label, gpu_s=0.0, why_null="joules: the watts are the node's, so the host is in every bar")
     widest, of_what = (watts.node, "node") if watts.node is not None else (watts.board_cpu, "board_cpu")
     if widest is None:

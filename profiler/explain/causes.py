@@ -23,7 +23,7 @@ def compute_bars(point: Mapping[str, Any], step: Step, found: Operations | None)
     bars += part_bars(point, costs, found) if found is not None and found.measured else [_undivided(point, costs, found)]
     bars.append(_our_kernels(point, costs, found))
     slow = _slow_steps(step, costs)
-    return [*bars, _residue([*bars, slow], step, costs, found), slow]
+    return [*bars, _residue([*bars, slow], step, costs, found, gaps="between operations" if point.get("device") == "cpu" else "launch gaps"), slow]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,13 +118,13 @@ def _slow_steps(step: Step, costs: Costs) -> Bar:
     return costs.bar("slow_steps", "mean less median step", [(seconds, None)], step.time_kind, note="a rate is made of every step, closure of the median one")
 
 
-def _residue(bars: Sequence[Bar], step: Step, costs: Costs, found: Operations | None) -> Bar:
-    """What the closure leaves of a step: gaps between launches, or operations that run beside each other."""
+def _residue(bars: Sequence[Bar], step: Step, costs: Costs, found: Operations | None, gaps: str) -> Bar:
+    """What the closure leaves of a step: gaps between launches (on a CPU, where a launch is inside its operation, between operations), or overlap."""
     if found is None or not found.measured:
-        return Bar(name="launch_gaps", label="launch gaps", why_null="inside the bar of the operations: run --per-op splits it")
+        return Bar(name="launch_gaps", label=gaps, why_null="inside the bar of the operations: run --per-op splits it")
     seconds = step.mean_s - math.fsum(bar.gpu_s or 0.0 for bar in bars)
     joules = None if step.energy_j is None else step.energy_j - math.fsum(bar.energy_j or 0.0 for bar in bars)
-    name, label = ("launch_gaps", "launch gaps") if seconds >= 0 else ("overlap", "overlap of operations")
+    name, label = ("launch_gaps", gaps) if seconds >= 0 else ("overlap", "overlap of operations")
     holds = f"holds what {_names(found.left_out)} take above their floors" if found.left_out else None
     kind = weakest("modelled", step.time_kind) if found.left_out else step.time_kind
     return Bar(

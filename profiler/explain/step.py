@@ -11,7 +11,7 @@ from profiler.economics.points import energy_kind, is_reduced, point_watts, seri
 from profiler.economics.prices import PricePick
 
 # What the recorded joules are of. A sensor of the board is the rule.
-_BOUNDARIES = {"declared": "node", "rapl": "cpu"}
+_BOUNDARIES = {"declared": "node", "meter": "node", "rapl": "cpu", "hwmon": "cpu"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -74,10 +74,7 @@ class Waterfall:
         return {name: None if value is None or not whole else value / whole for name, value in known.items()}
 
     def json(self) -> dict[str, Any]:
-        bars, so_far = [], {"gpu_s": 0.0, "energy_j": 0.0, "usd_per_mtok": 0.0}
-        for bar in self.bars:
-            so_far = {name: value + (getattr(bar, name) or 0.0) for name, value in so_far.items()}
-            bars.append(bar.json() | {"cumulative": so_far})
+        bars = [bar.json() | {"cumulative": _sums(self.bars[:n])} for n, bar in enumerate(self.bars, start=1)]
         return {
             "run_id": self.run_id, **self.subject, "unit": self.unit, "boundary": self.boundary, "bars": bars, "busy": self.busy, "delivered": self.delivered,
             "price": self.price.json(), "shares": self.shares(), "valid": self.valid, "invalid_reasons": list(self.invalid_reasons),

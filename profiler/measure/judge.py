@@ -6,10 +6,10 @@ from profiler.measure.observe import Observed
 from profiler.measure.other_load import load_warnings
 from profiler.measure.statistics import NOISE_LIMIT, Summary, noise_gate
 from profiler.measure.validity import Verdict, judge_clocks, judge_states
-from profiler.power.energy import SHORTEST_GPU_WINDOW_S
 from profiler.power.point_power import PointPower
 
 FEWEST_WINDOWS = 5
+SHORTEST_WINDOW_S = 2.0  # of power: twenty ticks of an energy counter of 100 ms
 MOST_LATE_BLOCKS = 0.01
 
 
@@ -40,8 +40,8 @@ def _judge_repetition(verdict: Verdict, seen: Observed, power: PointPower, summa
     if power.energy_j is None or seen.board.kind == "assumed":
         return
     shortest_s = min(w.duration_s for w in seen.spans)
-    if shortest_s < SHORTEST_GPU_WINDOW_S and not on_gpu:  # on a GPU point_power has said so
-        verdict.add([], [f"window_too_short: {shortest_s:.2g} s of power"])
+    if shortest_s < SHORTEST_WINDOW_S:
+        verdict.add(["window_too_short"] if on_gpu else [], [f"window_too_short: {shortest_s:.2g} s of power"])
     joules = power.energy_per_step_j
     if joules is not None and joules["ci95"] is not None:
         share = (joules["ci95"][1] - joules["ci95"][0]) / 2 / joules["mean"]

@@ -8,13 +8,13 @@ from typing import Any
 from profiler.economics.formulas import weakest
 from profiler.measure.instrument import Instrument
 from profiler.measure.judge import judge
-from profiler.measure.observe import Observed, Progress, Runner, observe
+from profiler.measure.observe import Observed, Progress, Runner, observe, silent
 from profiler.measure.point_spec import PointSpec
 from profiler.measure.statistics import summarise
 from profiler.measure.timing import TimedWindow
 from profiler.measure.validity import inside, sm_clock
 from profiler.power.clock import drift_s
-from profiler.power.energy import SHORTEST_GPU_WINDOW_S, idle_watts
+from profiler.power.energy import idle_watts
 from profiler.power.event_share import event_share
 from profiler.power.point_power import NodeTraces, PointPower, point_power
 
@@ -28,11 +28,7 @@ class MeasuredPoint:
     plan: dict[str, Any]
 
 
-def _silent(stage: str, fraction: float | None, note: str, *, step_s: float | None = None) -> None:
-    """For callers without a progress display."""
-
-
-def measure(runner: Runner, spec: PointSpec, instrument: Instrument, *, idle_w: float | None = None, progress: Progress = _silent) -> MeasuredPoint:
+def measure(runner: Runner, spec: PointSpec, instrument: Instrument, *, idle_w: float | None = None, progress: Progress = silent) -> MeasuredPoint:
     """Measures `spec.windows` windows of `spec.window_s` seconds each.
 
     `idle_w`: the board's idle watts where already known; measured first otherwise. Raises what the runner raises (torch.OutOfMemoryError among it).
@@ -46,7 +42,6 @@ def measure(runner: Runner, spec: PointSpec, instrument: Instrument, *, idle_w: 
         steps=[w.steps for w in seen.windows],
         idle_w=idle_w,
         node=NodeTraces(host=seen.host, meter=seen.meter, host_unread=instrument.host_unread, gpus=instrument.gpus),
-        shortest_s=SHORTEST_GPU_WINDOW_S if seen.device == "cuda" else 0.0,
     )
     summary = summarise([s for w in seen.windows for s in w.samples_s], [w.step_s for w in seen.windows])
     verdict = judge(seen, power, summary)
@@ -109,7 +104,7 @@ def _environment(seen: Observed) -> dict[str, Any]:
 
 # Figure -> the trace that it is made from.
 _POWERED = dict.fromkeys(
-    ("energy_j", "energy_per_step_j", "dynamic_energy_j", "board_w", "board_w_p99", "module_w", "memory_w", "idle_board_w", "event_share"), "board"
+    ("dynamic_energy_j", "board_w", "board_w_p99", "module_w", "memory_w", "idle_board_w", "event_share"), "board"
 ) | dict.fromkeys(("cpu_w", "cpu_w_p99"), "host")  # fmt: skip
 
 
@@ -118,6 +113,8 @@ def _provenance(fields: dict[str, Any], seen: Observed) -> dict[str, str]:
     kinds = {"board": seen.board.kind, "host": seen.host[0].kind if seen.host else None}
     origins: dict[str, str | None] = dict.fromkeys(("step_s", "output_tokens", "input_tokens", "cached_tokens", "window_s"), "measured")
     origins |= {name: kinds[source] for name, source in _POWERED.items()}
+    whose = {"meter": None if seen.meter is None else seen.meter.kind, "rapl": kinds["host"], "hwmon": kinds["host"]}
+    origins["energy_j"] = origins["energy_per_step_j"] = whose.get(fields["power_source"], kinds["board"])
     # Without a board that was seen it is the host's alone.
     origins["board_cpu_w"] = weakest(*(kinds[name] for name in ("board", "host") if name == "host" or fields["board_w"] is not None))
     declared = fields["power_source"] == "declared" and (seen.meter is None or fields["node_w_p99"] is None)

@@ -22,7 +22,7 @@ from profiler.power.nvml import NvmlPower
 from profiler.power.nvml_device import GpuState
 from profiler.power.phases import pause_s
 from profiler.power.sampler import Lateness, Sampler
-from profiler.power.source import PowerTrace, trace_of
+from profiler.power.source import PowerTrace, has_sensor, trace_of
 from profiler.power.window import Window
 from triton_kernels.errors import TokenmillError
 
@@ -43,6 +43,10 @@ class Progress(Protocol):
     """Told how a point goes. `step_s`: seconds per step as far as is known, for a first look before the point is finished."""
 
     def __call__(self, stage: str, fraction: float | None, note: str, *, step_s: float | None = None) -> None: ...
+
+
+def silent(stage: str, fraction: float | None, note: str, *, step_s: float | None = None) -> None:
+    """For callers without a progress display."""
 
 
 class Plan(Protocol):
@@ -105,12 +109,10 @@ class Observed:
         return [Window(t_start_s=w.t_start_s, t_end_s=w.t_end_s) for w in self.windows]
 
 
-def observe(
-    runner: Runner, spec: PointSpec, instrument: Instrument, *, measure_idle: bool, progress: Progress
-) -> Observed:
+def observe(runner: Runner, spec: PointSpec, instrument: Instrument, *, measure_idle: bool, progress: Progress) -> Observed:
     """Runs the whole point. The sampler's thread reads the sensors; this thread only enqueues steps."""
     began, board = anchor(), instrument.board
-    sampler = Sampler(board, *instrument.host, period_s=instrument.period_s, seed=spec.seed) if _has_sensor(instrument) else None
+    sampler = Sampler(board, *instrument.host, period_s=instrument.period_s, seed=spec.seed) if any(map(has_sensor, (board, *instrument.host))) else None
     before = board.state() if isinstance(board, NvmlPower) else None
     phases, idle = Phases(), None
     if sampler is not None:
@@ -168,10 +170,6 @@ def _metered(path: Path, spans: list[Window], clocks: tuple[ClockAnchor, ClockAn
         return PowerTrace(source="meter", kind="measured", sensor_accuracy=None, device="node", boundary="node", notes={"meter": str(e)})
 
 
-def _has_sensor(instrument: Instrument) -> bool:
-    return any(source.kind in ("measured", "replayed") for source in (instrument.board, *instrument.host))
-
-
 def _idle_window(runner: Runner, sampler: Sampler, window_s: float) -> Window:
     """A stretch with weights in place and nothing running; as short as the windows where those are short."""
     if runner.device.type == "cuda":
@@ -205,9 +203,7 @@ def _pause(runner: Runner, done: int, warm: WarmUp, how_long: Callable[[float], 
     return steps + keep_busy(runner, done + steps, warm, LEAD_S)
 
 
-def _windows(
-    runner: Runner, spec: PointSpec, warm: WarmUp, progress: Progress, phases: Phases, *, shift: bool
-) -> tuple[list[TimedWindow], int]:
+def _windows(runner: Runner, spec: PointSpec, warm: WarmUp, progress: Progress, phases: Phases, *, shift: bool) -> tuple[list[TimedWindow], int]:
     """The windows one after the other, and how many steps have run in all. `shift`: each begins elsewhere in the power sensor's cycle."""
     windows: list[TimedWindow] = []
     done = warm.steps

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from profiler.measure.memory import ran_out
-from profiler.measure.observe import Progress
+from profiler.measure.observe import Progress, silent
 from profiler.measure.statistics import mean_interval, median
 from profiler.measure.timing import Iterations, TimedWindow, keep_busy, run_window, warm_up
 from profiler.power.energy import Window, point_energy
 from profiler.power.sampler import PERIOD_S, Sampler
-from profiler.power.source import PowerSource, PowerTrace
+from profiler.power.source import PowerSource, PowerTrace, has_sensor
 
 STAGE = "operations"
 
@@ -94,7 +94,7 @@ class _Look:
 
 def method_for(device: str, source: PowerSource, *, window_s: float, repeats: int, seed: int, budget_s: float | None) -> Method:
     """The device's method; `window_s`: the step's windows, which an operation's never exceed."""
-    longest_s = METHODS[device].window_s if _has_sensor(source) else min(METHODS[device].window_s, WINDOW_WITHOUT_SENSOR_S)
+    longest_s = METHODS[device].window_s if has_sensor(source) else min(METHODS[device].window_s, WINDOW_WITHOUT_SENSOR_S)
     return replace(METHODS[device], window_s=min(longest_s, window_s), repeats=repeats, seed=seed, budget_s=budget_s)
 
 
@@ -113,8 +113,8 @@ def measure_operations(
     """
     began_s = time.monotonic()
     deadline_s = float("inf") if method.budget_s is None else began_s + method.budget_s
-    tell = progress or _silent
-    sampler = Sampler(source, period_s=period_s, seed=method.seed) if _has_sensor(source) else None
+    tell = progress or silent
+    sampler = Sampler(source, period_s=period_s, seed=method.seed) if has_sensor(source) else None
     trace = None
     if sampler is not None:
         sampler.start()
@@ -130,15 +130,6 @@ def measure_operations(
     rows = [_row(operation, windows.get(operation.entry, ()), trace, why_not.get(operation.entry)) for operation in operations]
     left_out = [f"{row['part']} ({row['op']}): {row['why_not']}" for row in rows if row["call_s"] is None]
     return MeasuredOperations(rows=rows, series=[] if trace is None else trace.rows(), left_out=left_out)
-
-
-def _silent(stage: str, fraction: float | None, note: str, *, step_s: float | None = None) -> None:
-    """For callers without a progress display."""
-
-
-def _has_sensor(source: PowerSource) -> bool:
-    """Declared watts are the node's and say nothing of one operation."""
-    return source.kind in ("measured", "replayed")
 
 
 def _stopped(sampler: Sampler | None) -> PowerTrace | None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 from profiler.measure.reasons import REASONS, name_of
 from profiler.measure.statistics import median
+from profiler.power.event_share import BITS
 from profiler.power.nvml_device import GpuState
 from profiler.power.source import PowerSample, PowerTrace
 from profiler.power.window import Window
 
-# nvml.h, nvmlClocksEventReasons.
-SW_POWER_CAP, HW_SLOWDOWN, SW_THERMAL, HW_THERMAL, HW_POWER_BRAKE = 0x4, 0x8, 0x20, 0x40, 0x80
+HW_SLOWDOWN = 0x8  # nvml.h: thermal or power brake, whichever is not said beside it
+_THERMAL = BITS["sw_thermal"] | BITS["hw_thermal"]
 CLOCK_SPREAD_WARNING = 0.03
 SETTLED_CLOCK = 0.02
 SETTLED_TEMPERATURE_C = 2.0
@@ -34,7 +35,7 @@ class Verdict:
 
 def inside(trace: PowerTrace, window: Window) -> list[PowerSample]:
     """The samples taken during a window."""
-    return [s for s in trace.samples if window.t_start_s <= s.t_s <= window.t_end_s]
+    return [s for s in trace.samples if window.holds(s.t_s)]
 
 
 def sm_clock(trace: PowerTrace, windows: Sequence[Window]) -> float | None:
@@ -49,9 +50,9 @@ def judge_clocks(verdict: Verdict, trace: PowerTrace, windows: Sequence[Window],
     `shares`: of the windows' time, by reason, from the board's own counters; the samples' bits tell what they miss.
     """
     reasons = [s.event_reasons for w in windows for s in inside(trace, w) if s.event_reasons is not None]
-    if shares.get("sw_thermal") or shares.get("hw_thermal") or any(r & (SW_THERMAL | HW_THERMAL) for r in reasons):
+    if shares.get("sw_thermal") or shares.get("hw_thermal") or any(r & _THERMAL for r in reasons):
         verdict.add(["throttled_thermal"])
-    if shares.get("hw_power_brake") or any(r & HW_POWER_BRAKE or (r & HW_SLOWDOWN and not r & HW_THERMAL) for r in reasons):
+    if shares.get("hw_power_brake") or any(r & BITS["hw_power_brake"] or (r & HW_SLOWDOWN and not r & BITS["hw_thermal"]) for r in reasons):
         verdict.add(["throttled_hw_power_brake"])
     if capped := shares.get("sw_power_cap"):
         verdict.add([], [f"sw_power_cap: {capped:.0%} of the windows' time at the board's power limit"])

@@ -15,7 +15,6 @@ from profiler.power.source import PowerTrace, lost_since
 from profiler.power.window import Window as Window
 from profiler.power.window import stretch
 
-SHORTEST_GPU_WINDOW_S = 2.0  # twenty counter ticks of 100 ms
 MOST_COUNTER_SPREAD = 0.1  # beyond it, sampled power says more than a counter with so few ticks; a 2 s window stays below 6 %
 
 # Failures of the recording, not of the hardware's abilities: a figure that they touch is not to be believed.
@@ -55,11 +54,8 @@ def idle_watts(trace: PowerTrace, window: Window) -> float | None:
     return next((r.energy_j / window.duration_s for r in readings if r.energy_j is not None), None)
 
 
-def point_energy(trace: PowerTrace, windows: Sequence[Window], *, shortest_s: float = 0.0) -> PointEnergy:
-    """Energy of all windows by the best method that works for every one of them: counter, then instant power, then average power.
-
-    `shortest_s`: a measured or replayed window shorter than this is `window_too_short` (2 s on a GPU).
-    """
+def point_energy(trace: PowerTrace, windows: Sequence[Window]) -> PointEnergy:
+    """Energy of all windows by the best method that works for every one of them: counter, then instant power, then average power."""
     if trace.invalid_reasons:
         return PointEnergy(power_source="none", invalid_reasons=list(trace.invalid_reasons), warnings=_no_power(trace))
     if trace.kind is None:
@@ -69,17 +65,15 @@ def point_energy(trace: PowerTrace, windows: Sequence[Window], *, shortest_s: fl
     if (lost_s := lost_since(trace)) is not None and _unseen(trace, windows):
         said = f"power_lost: nothing was read from {lost_s - windows[0].t_start_s:.1f} s after the first window's start on{_why(trace)}"
         return PointEnergy(power_source="none", invalid_reasons=["power_lost"], warnings=[said])
-    return _measured(trace, windows, shortest_s)
+    return _measured(trace, windows)
 
 
-def _measured(trace: PowerTrace, windows: Sequence[Window], shortest_s: float) -> PointEnergy:
+def _measured(trace: PowerTrace, windows: Sequence[Window]) -> PointEnergy:
     check = check_counter(trace, stretch(windows))
     by_method = _by_method(trace, windows, check)
     totals = {method: _total(readings) for method, readings in by_method.items()}
     method = next((m for m, total in totals.items() if total is not None), None)
     invalid, warnings = _judge(by_method, method, check)
-    if any(w.duration_s < shortest_s for w in windows):
-        invalid.append("window_too_short")
     if method is None:
         scope = {"power_scope": check.power_scope, "disagreement": check.disagreement}
         return PointEnergy(power_source="none", **scope, invalid_reasons=invalid, warnings=warnings + _no_power(trace))  # type: ignore[arg-type]

@@ -9,14 +9,14 @@ from profiler.power.source import PowerTrace
 from profiler.power.window import Window
 
 # Reason -> its bits in the mask of clocks event reasons (nvml.h, nvmlClocksEventReason*) where the board keeps no time of it.
-REASONS = {"sw_power_cap": 0x4, "sw_thermal": 0x20, "hw_thermal": 0x40, "hw_power_brake": 0x80}
+BITS = {"sw_power_cap": 0x4, "sw_thermal": 0x20, "hw_thermal": 0x40, "hw_power_brake": 0x80}
 
 
 def event_share(trace: PowerTrace, windows: Sequence[Window]) -> dict[str, float]:
     """Reason -> share of the windows' time: by the board's own nanosecond counter, else the share of samples that show its bit. Without either no entry."""
-    shares = {name: _timed(trace, f"{name}_s", windows) for name in REASONS}
+    shares = {name: _timed(trace, f"{name}_s", windows) for name in BITS}
     masks = [s.event_reasons for s in trace.samples if s.event_reasons is not None and any(w.holds(s.t_s) for w in windows)]
-    for name, bit in REASONS.items():
+    for name, bit in BITS.items():
         if shares[name] is None and masks:
             shares[name] = sum(bool(mask & bit) for mask in masks) / len(masks)
     return {name: share for name, share in shares.items() if share is not None}

@@ -64,14 +64,17 @@ class PointPower:
 
 
 def point_power(
-    board: PowerTrace, windows: Sequence[Window], *, steps: Sequence[int], idle_w: float | None = None, node: NodeTraces | None = None, shortest_s: float = 0.0
+    board: PowerTrace, windows: Sequence[Window], *, steps: Sequence[int], idle_w: float | None = None, node: NodeTraces | None = None
 ) -> PointPower:
-    """Power of a point whose `windows` ran `steps` steps each. `idle_w`: the board's before it; `shortest_s`: see point_energy."""
+    """Power of a point whose `windows` ran `steps` steps each. `idle_w`: the board's before it. Where there is no board to read, joules are the node's by a
+    meter, else the CPUs'; `power_source` says whose."""
     assert len(windows) == len(steps), (len(windows), len(steps))
     node = node or NodeTraces()
-    energy = point_energy(board, windows, shortest_s=shortest_s)
+    energy = point_energy(board, windows)
     declared = board.kind == "assumed"
     seen = energy.energy_j is not None and not declared  # declared watts are the node's: no sensor saw a board
+    if board.kind is None and not energy.invalid_reasons:
+        energy = _without_board(node, windows) or energy
     board_w = energy.board_w if seen else None
     host, said = host_watts(node.host, windows), list(energy.warnings)
     share = _host_share(node)
@@ -98,11 +101,24 @@ def point_power(
         idle_board_w=idle_w,
         event_share=event_share(board, windows) if not board.invalid_reasons else {},
         power_source=energy.power_source,
-        sensor_accuracy=board.sensor_accuracy if energy.energy_j is not None else None,
+        sensor_accuracy=board.sensor_accuracy if seen else None,
         windows_j=energy.windows_j,
         invalid_reasons=energy.invalid_reasons + node_invalid,
         warnings=said,
     )
+
+
+def _without_board(node: NodeTraces, windows: Sequence[Window]) -> PointEnergy | None:
+    """Joules of a node that has no GPU, or none but the measured ones, by the widest that was seen; None where nothing was, or others' work is in it."""
+    if node.gpus not in (0, node.measured_gpus):
+        return None
+    watts = [_mean(node.meter, "instant_w", [w]) if node.meter is not None and not node.meter.invalid_reasons else None for w in windows]
+    source = "meter"
+    if any(w is None for w in watts):
+        watts = [host_watts(node.host, [w]).mean_w for w in windows]
+        source = node.host[0].source if node.host else "none"
+    joules = [w * window.duration_s for w, window in zip(watts, windows, strict=True) if w is not None]
+    return PointEnergy(power_source=source, energy_j=sum(joules), windows_j=tuple(joules)) if len(joules) == len(windows) else None
 
 
 def _per_step(energy: PointEnergy, steps: Sequence[int]) -> dict[str, Any] | None:

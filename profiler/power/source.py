@@ -82,6 +82,11 @@ class PowerSource(Protocol):
     def close(self) -> None: ...
 
 
+def has_sensor(source: PowerSource) -> bool:
+    """Whether sampling it tells anything: declared watts are the node's and do not change, and NoPower has none."""
+    return source.kind in ("measured", "replayed")
+
+
 def trace_of(source: PowerSource, samples: tuple[PowerSample, ...]) -> PowerTrace:
     """The samples together with what their source says of itself."""
     return PowerTrace(

@@ -66,7 +66,7 @@ FIELDS: tuple[Field, ...] = (
         ("cached_tokens", "tokens", "prompt tokens that a cache supplied"),
         ("tokens_per_step", "tokens", "new tokens of one step"),
         ("window_s", "s", "length of all windows together"),
-        ("energy_j", "J", "energy of the measured GPUs in the windows"),
+        ("energy_j", "J", "energy in the windows: of the measured GPUs; without a board of the node or of the CPUs (power_source)"),
         ("energy_spread_j", "J", "how far off the windows' edges can put energy_j, sensor error apart; null where the method has none"),
         ("energy_disagreement", "", "energy counter against integrated instant power, as a share of the larger"),
         ("energy_per_step_j", "J", "energy of the measured GPUs per step: mean, ci95 [low, high] over windows, n windows; sensor_accuracy is apart from it"),
@@ -90,7 +90,12 @@ FIELDS: tuple[Field, ...] = (
         ("clock", "", "one moment on both clocks: monotonic_s, unix_s, and drift_s, by how much they came apart until the point's end"),
         ("per_op", "", "operations measured alone (rows in ops/): measured, left_out (why, one line each); null: not asked for"),
         ("digests", "", "SHA-256 of the point's rows in series/ and ops/"),
-        ("power_source", "", "nvml-counter, nvml-instant, nvml-average, rapl, declared, replay or none"),
+        (
+            "power_source",
+            "",
+            "whose joules: nvml-counter, nvml-instant, nvml-average (dcgm- likewise) of the board, declared, replay, none; without a board meter (the node), "
+            "rapl or hwmon (the CPUs)",
+        ),
         ("sensor_accuracy", "", "share of the reading that the sensor's class may be off by"),
         ("plan", "", "id of the recorded plan: every operation of the step with its work"),
         ("ceilings", "", "rates measured in this run: bandwidth_bytes_per_s, copy_bytes_per_s, flops_per_s by lane (bytes/s, FLOP/s)"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +16,7 @@ from profiler.report.explain_bars import waterfall_table
 from profiler.report.explain_groups import frontier_lines, frontier_table, skew_table, sweep_table
 from profiler.report.explain_subject import Subject
 from profiler.report.kinds import LEGEND, short
+from profiler.report.labelled import labelled
 from profiler.report.notes import Notes
 from profiler.report.numbers import NONE, fixed, percent
 from profiler.report.text import printable
@@ -27,13 +28,13 @@ _LINES = 10  # of the kernel engineer's list
 def print_explanation(explanation: Explanation, subject: Subject, console: Console) -> None:
     """Prints everything, readable at 80 columns."""
     width, notes, waterfall = min(console.width, WIDTH), Notes(), subject.waterfall
-    console.print(_lines(_head(explanation, subject)), width=width)
+    console.print(labelled(_head(explanation, subject), 8), width=width)
     console.print()
     console.print(waterfall_table(waterfall, notes, width), width=width)
     console.print()
     console.print(*_kernels(explanation, subject), width=width)
     if len(explanation.points) > 1:
-        console.print("\n[cyan]share of the GPU time[/]", width=width)
+        console.print("\n[cyan]share of the GPU time[/] (model)", width=width)
         console.print(sweep_table(explanation, notes), width=width)
     for skew in explanation.skew:
         beyond = f"what it costs beyond {printable(skew['baseline'])}; joules and dollars per {skew['unit']}"
@@ -93,7 +94,8 @@ def _joules(explanation: Explanation, subject: Subject) -> str:
     found = explanation.found[subject.key]
     if found.step.energy_j is None:
         return f"{NONE} {printable(found.step.why_no_energy)}"
-    whose = {"board": "of the GPU board", "node": "of the node, as declared", "cpu": "of the CPUs and their memory"}[found.step.boundary]
+    told = "metered" if found.point.get("power_source") == "meter" else "declared"
+    whose = {"board": "of the GPU board", "node": f"of the node, as {told}", "cpu": "of the CPUs and their memory"}[found.step.boundary]
     own = found.operations is not None and any(op.energy_j is not None for op in found.operations.measured)
     return f"{whose}; {'each operation at its own watts' if own else 'every bar at the mean watts of its step: no operation has joules of its own'}"
 
@@ -110,7 +112,7 @@ def _kernels(explanation: Explanation, subject: Subject) -> list[str | Table]:
         grid.add_row(str(number), _kernel(line, subject))
     if len(lines) > _LINES:
         grid.add_row("", f"[dim]and {len(lines) - _LINES} more with less at stake (--json has all)[/]")
-    return ["[cyan]operations, most at stake first[/]", grid]
+    return ["[cyan]operations, most at stake first[/] (model: measured time, computed work)", grid]
 
 
 def _kernel(line: KernelLine, subject: Subject) -> str:
@@ -144,12 +146,3 @@ def _legend(waterfall: Any) -> str:
     if waterfall.price.provenance:
         kinds.add(short(waterfall.price.provenance))
     return "; ".join([*(f"{name} {meaning}" for name, meaning in LEGEND.items() if name in kinds), f"{NONE} not known", "· nothing by nature"])
-
-
-def _lines(lines: Sequence[tuple[str, str]]) -> Table:
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(width=8, no_wrap=True, style="cyan")
-    grid.add_column(ratio=1, overflow="fold")
-    for label, text in lines:
-        grid.add_row(label, text)
-    return grid

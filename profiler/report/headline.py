@@ -9,6 +9,7 @@ from typing import Any
 from profiler.economics.formulas import BOUNDARIES, SECONDS_PER_HOUR
 from profiler.economics.points import floor_of_point
 from profiler.economics.prices import PricePick
+from profiler.explain.vanity import busiest_lane, peak_of
 from profiler.gpus import GPUS, GpuSpec
 from profiler.modelled.floor_math import Floor
 from profiler.modelled.mix import parse_mix
@@ -116,8 +117,8 @@ def flops_line(row: Row | None, plans: Plans) -> str:
     """What a dollar buys in FLOP at the peak, the tip of the iceberg, and what of it this mix turns into tokens."""
     if row is None or row.mix is None or row.decode is None:
         return f"{NONE} no valid point has a mix"
-    lane = _lane(plans.get(str(row.decode.get("plan"))))
-    peak, source = _peak(row.decode, lane)
+    lane = busiest_lane(plans.get(str(row.decode.get("plan"))))
+    peak, source = peak_of(row.decode, _gpu(row.decode), lane)
     if peak is None:
         return f"{NONE} no peak is known for the {lane or 'matrix'} units of this machine"
     flops, gpu_s = _request_flops(row), sum(phase.gpu_s for phase in phases(row, plans))
@@ -128,23 +129,6 @@ def flops_line(row: Row | None, plans: Plans) -> str:
     at_peak = peak * SECONDS_PER_HOUR / hour
     gets = "an unknown part of it: no plan was recorded" if share is None else f"{si(at_peak * share, 'FLOP')}/$, {percent(share)}"
     return f"tip of the iceberg: {si(at_peak, 'FLOP')}/$ at the {source} {lane} peak; the mix gets {gets}"
-
-
-def _peak(point: Figures, lane: str | None) -> tuple[float | None, str]:
-    """FLOP/s of a lane by the datasheet, else as measured beside the point."""
-    gpu = _gpu(point)
-    if lane is not None and gpu is not None and lane in gpu.flops_per_s:
-        return gpu.flops_per_s[lane], "datasheet"
-    return ((point.get("ceilings") or {}).get("flops_per_s") or {}).get(lane), "measured"
-
-
-def _lane(plan: Mapping[str, Any] | None) -> str | None:
-    """The matrix units that do most of a plan's arithmetic."""
-    flops: dict[str, float] = {}
-    for entry in (plan or {}).get("calls", ()):
-        if entry["work"]["lane"]:
-            flops[entry["work"]["lane"]] = flops.get(entry["work"]["lane"], 0.0) + entry["work"]["flops"]
-    return max(flops, key=lambda lane: flops[lane], default=None)
 
 
 def _request_flops(row: Row) -> float | None:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from profiler.economics.derive import RunLike, derive_run
 from profiler.economics.prices import PricePick
 from profiler.report import advice, headline, subject
 from profiler.report.closure import closure_line
 from profiler.report.kinds import LEGEND, short
+from profiler.report.labelled import labelled
 from profiler.report.notes import Notes
 from profiler.report.numbers import NONE
 from profiler.report.precisions import precision_lines
@@ -31,12 +31,12 @@ def print_screen(run: RunLike, price: PricePick | None, console: Console) -> Non
     rows = rows_of(derived, run.path.name)
     best, notes = cheapest(rows), Notes()
     width = min(console.width, WIDTH)
-    console.print(_lines(_head(run, derived.points, price)), width=width)
+    console.print(labelled(_head(run, derived.points, price)), width=width)
     console.print()
     console.print(points_table(rows, notes, price, best=best, names=differing(rows)), width=width)
     console.print()
-    console.print(_lines(_findings(run, derived.points, rows, best, price)), width=width)
-    console.print(_lines(_tail(run, derived.points, price)), width=width)
+    console.print(labelled(_findings(run, derived.points, rows, best, price)), width=width)
+    console.print(labelled(_tail(run, derived.points, price)), width=width)
     for line in notes.lines():
         console.print(f"[dim]{line}[/]", width=width, highlight=False)
     console.print(f"[dim]{legend(rows, price)}[/]", width=width, highlight=False)
@@ -110,12 +110,3 @@ def _short(path: Path) -> Path:
         return path.resolve().relative_to(Path.cwd())
     except (ValueError, OSError):
         return path
-
-
-def _lines(lines: Sequence[tuple[str, str]]) -> Table:
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(width=9, no_wrap=True, style="cyan")
-    grid.add_column(ratio=1, overflow="fold")
-    for label, text in lines:
-        grid.add_row(label, text)
-    return grid

@@ -73,7 +73,9 @@ def test_the_screen_s_line(tmp_path: Path) -> None:
     (tmp_path / "ops" / "000-x.jsonl.gz").write_bytes(compressed(text_of(OPS)))
     shown = point(point_id="000-x", phase="decode", batch=8, plan="a" * 16, per_op={"measured": 2, "left_out": ["sum (all_reduce): collective"]})
     run = Run(path=tmp_path, header={}, points=[shown], plans={"a" * 16: PLAN})
-    line = "decode batch 8: operations alone 90.0% of the step's time, 95.7% of its energy with idle power; residue 10.0% launch gaps; 1 operation was left out"
+    line = "decode batch 8: operations alone 90.0% of the step's time, 95.7% of its energy with idle power; residue 10.0% launch gaps; "
+    line += "1 operation was left out (meas)"
     assert closure_line(run, [shown], None) == line
+    assert closure_line(run, [shown | {"device": "cpu"}], None) == line.replace("launch gaps", "between operations")
     assert closure_line(run, [shown | {"per_op": None}], None) is None
     assert closure_line(run, [shown | {"per_op": {"measured": 0, "left_out": ["out of memory"]}}], None) == "– (out of memory)"

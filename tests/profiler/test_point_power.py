@@ -30,7 +30,7 @@ BOARD = trace(counter_j=lambda t: 400.0 * t, instant_w=400.0, memory_w=60.0, sw_
 
 
 def power(board: PowerTrace = BOARD, **node: Any) -> PointPower:
-    return point_power(board, SPANS, steps=[10, 20], idle_w=100.0, node=NodeTraces(**node), shortest_s=2.0)
+    return point_power(board, SPANS, steps=[10, 20], idle_w=100.0, node=NodeTraces(**node))
 
 
 def test_the_boards_figures() -> None:
@@ -77,7 +77,7 @@ def test_a_host_without_gpus_is_all_there_is() -> None:
     none = PowerTrace(source="none", kind=None, sensor_accuracy=None, notes={"power": "no GPU"})
     found = power(none, host=[package(0, 150.0)], gpus=0)
     assert (found.board_w, found.cpu_w, found.host_share, found.board_cpu_w) == (None, pytest.approx(150.0), 1.0, pytest.approx(150.0))
-    assert found.warnings == ["no_power: no GPU"]
+    assert (found.power_source, found.warnings) == ("rapl", [])
 
 
 def test_the_99th_percentile_of_all_zones_together() -> None:
@@ -135,6 +135,26 @@ def test_declared_watts_are_the_nodes() -> None:
     assert found.energy_per_step_j == {"mean": (13.0 + 6.5) / 2, "ci95": None, "n": 2}
     metered = power(declared, meter=trace("node", "node", "meter", instant_w=70.0), gpus=1)
     assert metered.node_w == pytest.approx(70.0)  # what was seen counts for more than what was said
+
+
+NO_BOARD = PowerTrace(source="none", kind=None, sensor_accuracy=None, samples=(PowerSample(t_s=0.0),), notes={"power": "no GPU"})
+
+
+def test_where_there_is_no_board_joules_are_the_widest_that_was_seen() -> None:
+    meter, zones = trace("node", "node", "meter", instant_w=70.0), [package(0, 30.0), package(1, 20.0)]
+    node = power(NO_BOARD, meter=meter, host=zones, gpus=0)
+    # 70 W over 2 x 2 s, in 10 and 20 steps.
+    assert (node.power_source, node.energy_j, node.windows_j) == ("meter", pytest.approx(280.0), pytest.approx((140.0, 140.0)))
+    assert node.energy_per_step_j is not None
+    assert node.energy_per_step_j["mean"] == pytest.approx((14.0 + 7.0) / 2)
+    assert (node.board_w, node.board_cpu_w, node.dynamic_energy_j, node.sensor_accuracy) == (None, pytest.approx(50.0), None, None)
+    assert node.warnings == []  # there was power
+    cpus = power(NO_BOARD, host=zones, gpus=0)
+    assert (cpus.power_source, cpus.energy_j) == ("rapl", pytest.approx(200.0))
+    assert power(NO_BOARD, gpus=0).energy_j is None
+    assert power(NO_BOARD, gpus=0).warnings == ["no_power: no GPU"]
+    shared = power(NO_BOARD, meter=meter, gpus=8)  # other GPUs' work is in it
+    assert (shared.energy_j, shared.node_w) == (None, pytest.approx(70.0))
 
 
 def test_an_integral_needs_no_counter_to_give_an_interval() -> None:

@@ -72,7 +72,8 @@ def test_node_watts_over_the_windows_by_hand(tmp_path: Path) -> None:
     assert power.node_w == pytest.approx(850.0)
     # Samples at 103 to 107 s: 800, 800, 1000, 800, 800; the 99th percentile lies 0.96 of the way from the fourth to the largest.
     assert power.node_w_p99 == pytest.approx(800 + 0.96 * 200)
-    assert (power.board_w, power.energy_j, power.invalid_reasons) == (None, None, [])
+    # No board was read: the joules are the node's.
+    assert (power.board_w, power.energy_j, power.power_source, power.invalid_reasons) == (None, pytest.approx(3400.0), "meter", [])
 
 
 def test_the_sample_after_the_last_window_is_waited_for(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def board(**different: Any) -> FakeBoard:
 
 def test_nothing_is_said_of_a_sound_board(fake_nvml: Any) -> None:
     sound = board()
-    found = point_energy(sound.recorded(sound.plug_into(fake_nvml), until_s=9.3), SPANS, shortest_s=2.0)
+    found = point_energy(sound.recorded(sound.plug_into(fake_nvml), until_s=9.3), SPANS)
     assert (found.invalid_reasons, found.warnings, found.power_scope, found.method) == ([], [], "gpu", "counter")
     assert found.energy_j == pytest.approx(3250.0, rel=0.02)
 
@@ -204,7 +204,7 @@ def test_nothing_is_said_of_a_sound_board(fake_nvml: Any) -> None:
 )
 def test_each_failure_alone_gives_exactly_its_reason(fake_nvml: Any, faulty: FakeBoard, plugs: dict[str, float], reason: str, readable: bool) -> None:
     trace = faulty.recorded(faulty.plug_into(fake_nvml, **plugs), until_s=9.3)
-    found = point_energy(trace, SPANS, shortest_s=2.0)
+    found = point_energy(trace, SPANS)
     assert found.invalid_reasons == [reason]
     assert (found.energy_j is not None) is readable
 
@@ -228,11 +228,7 @@ def test_a_gpu_lost_after_the_windows_costs_nothing(fake_nvml: Any) -> None:
 def test_holes_of_the_recording_are_reasons_where_there_is_no_counter(cut: tuple[float, float], reason: str) -> None:
     whole = board().trace(until_s=9.3)
     holed = replace(whole, samples=tuple(replace(s, counter_j=None) for s in whole.samples if not cut[0] < s.t_s < cut[1]))
-    assert point_energy(holed, SPANS, shortest_s=2.0).invalid_reasons == [reason]
-
-
-def test_short_windows_alone() -> None:
-    assert point_energy(board().trace(until_s=9.3), [window(4.0, 5.9)], shortest_s=2.0).invalid_reasons == ["window_too_short"]
+    assert point_energy(holed, SPANS).invalid_reasons == [reason]
 
 
 # What public recordings show.

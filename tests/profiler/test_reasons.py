@@ -16,7 +16,6 @@ from profiler.measure.statistics import summarise
 from profiler.measure.timing import TimedWindow, WarmUp
 from profiler.power.clock import ClockAnchor
 from profiler.power.declared import NoPower
-from profiler.power.energy import SHORTEST_GPU_WINDOW_S
 from profiler.power.meter import meter_trace
 from profiler.power.nvml import open_nvml
 from profiler.power.nvml_device import GpuState
@@ -62,9 +61,8 @@ def sound(**changes: Any) -> Observed:
 def said(seen: Observed, **node: Any) -> tuple[set[str], set[str]]:
     """The names against a point and the names of its warnings."""
     spans = seen.spans
-    shortest_s = SHORTEST_GPU_WINDOW_S if seen.device == "cuda" else 0.0
     traces = NodeTraces(host=seen.host, meter=seen.meter, gpus=1, **node)
-    power = point_power(seen.board, spans, steps=[w.steps for w in seen.windows], node=traces, shortest_s=shortest_s)
+    power = point_power(seen.board, spans, steps=[w.steps for w in seen.windows], node=traces)
     summary = summarise([s for w in seen.windows for s in w.samples_s], [w.step_s for w in seen.windows])
     verdict = judge(seen, power, summary)
     assert len(verdict.invalid_reasons) == len(set(verdict.invalid_reasons))

@@ -97,6 +97,27 @@ def test_replayed_power_and_a_meter_are_explained(tmp_path: Path) -> None:
     assert {event["ph"] for event in json.loads((tmp_path / "t.json").read_text())["traceEvents"]} >= {"X", "C", "M"}
 
 
+def test_a_metered_cpu_has_joules_of_the_node(tmp_path: Path) -> None:
+    meter = tmp_path / "node.csv"
+    meter.write_text("unix_s,watts\n" + "".join(f"{time.time() + i - 60:.3f},200\n" for i in range(60)))
+    options = ("--node-power", str(meter), "--usd-per-gpu-hour", "3.6", "--phase", "decode", "--batch", "1")
+    with subprocess.Popen(command(tmp_path / "runs", *options), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        while process.poll() is None:
+            with meter.open("a") as file:
+                file.write(f"{time.time():.3f},200\n")
+            time.sleep(0.5)
+        assert process.stdout is not None
+        screen = process.stdout.read()
+    (point,) = read_run("last", tmp_path / "runs").points
+    assert (point["power_source"], point["provenance"]["energy_j"]) == ("meter", "measured")
+    assert point["energy_j"] == pytest.approx(200.0 * point["window_s"])
+    assert (point["board_w"], point["dynamic_energy_j"], point["sensor_accuracy"]) == (None, None, None)
+    assert "no power" not in screen
+    again = [sys.executable, "-m", "profiler.cli", "explain", str(tmp_path / "runs" / point["run_id"])]
+    explained = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert "of the node, as metered" in explained.stdout
+
+
 def test_one_rank_of_two_is_emulated(tmp_path: Path) -> None:
     done = finished(tmp_path / "runs", "--ep", "2", "--phase", "decode", "--batch", "2", "--routing", "zipf:1", "--watts", "65", "--json")
     assert done.returncode in (0, 3), done.stderr
