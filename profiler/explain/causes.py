@@ -23,7 +23,7 @@ def compute_bars(point: Mapping[str, Any], step: Step, found: Operations | None)
     bars += part_bars(point, costs, found) if found is not None and found.measured else [_undivided(point, costs, found)]
     bars.append(_our_kernels(point, costs, found))
     slow = _slow_steps(step, costs)
-    return [*bars, _residue([*bars, slow], step, costs, found, gaps="between operations" if point.get("device") == "cpu" else "launch gaps"), slow]
+    return [*bars, _residue([*bars, slow], step, found, gaps="between operations" if point.get("device") == "cpu" else "launch gaps"), slow]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +118,7 @@ def _slow_steps(step: Step, costs: Costs) -> Bar:
     return costs.bar("slow_steps", "mean less median step", [(seconds, None)], step.time_kind, note="a rate is made of every step, closure of the median one")
 
 
-def _residue(bars: Sequence[Bar], step: Step, costs: Costs, found: Operations | None, gaps: str) -> Bar:
+def _residue(bars: Sequence[Bar], step: Step, found: Operations | None, gaps: str) -> Bar:
     """What the closure leaves of a step: gaps between launches (on a CPU, where a launch is inside its operation, between operations), or overlap."""
     if found is None or not found.measured:
         return Bar(name="launch_gaps", label=gaps, why_null="inside the bar of the operations: run --per-op splits it")

@@ -30,7 +30,8 @@ def closure_line(run: RunLike, points: Sequence[Figures], best: Row | None) -> s
     found = closure(point, run.plans[str(point["plan"])], read_rows(run, point, "ops"))
     count = len(found.unmeasured)
     left_out = f"; {count} operation{' was' if count == 1 else 's were'} left out" if count else ""
-    return f"{printable(point.get('phase'))} batch {point.get('batch')}: operations alone {_shares(found, _ON_A_CPU if point.get('device') == 'cpu' else _NAMES)}{left_out} ({short(time_kind(point))})"
+    names = _ON_A_CPU if point.get("device") == "cpu" else _NAMES
+    return f"{printable(point.get('phase'))} batch {point.get('batch')}: operations alone {_shares(found, names)}{left_out} ({short(time_kind(point))})"
 
 
 def _shares(found: Closure, names: Mapping[str, str]) -> str:
