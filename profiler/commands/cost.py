@@ -8,6 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from profiler.commands.price_options import (
+    PRICE_PANEL,
+    AsJson,
+    KwPerGpu,
+    NodeWatts,
+    PriceBookFile,
+    PriceKind,
+    Pue,
+    RunsFolder,
+    UsdPerGpuHour,
+    Utilisation,
+    price_flags,
+)  # fmt: skip
 from triton_kernels.errors import TokenmillError
 
 if TYPE_CHECKING:
@@ -15,7 +28,6 @@ if TYPE_CHECKING:
     from profiler.economics.price_book import PriceBook
 
 _GIVEN = "Figures given"
-_PRICE = "Price and power"
 
 
 def cost(
@@ -25,16 +37,18 @@ def cost(
     output_tokens_per_s: Annotated[float | None, typer.Option(help="Decode: output tokens/s of --gpus GPUs together.", rich_help_panel=_GIVEN)] = None,
     gpus: Annotated[int | None, typer.Option(help="GPUs that the two rates are of (1 when not given).", rich_help_panel=_GIVEN)] = None,
     mix_tokens: Annotated[str | None, typer.Option(metavar="IN/OUT", help="Tokens to be billed, such as 608e9/168e9.", rich_help_panel=_GIVEN)] = None,
-    usd_per_gpu_hour: Annotated[float | None, typer.Option(help="Price of a GPU-hour, all-in.", rich_help_panel=_PRICE)] = None,
-    gpu: Annotated[str | None, typer.Option(metavar="KEY", help="Take price and planned kW of this GPU from the price book.", rich_help_panel=_PRICE)] = None,
-    price_kind: Annotated[str | None, typer.Option(help="Which of the book's prices: see `tokenmill list prices`.", rich_help_panel=_PRICE)] = None,
-    price_book: Annotated[str | None, typer.Option(metavar="FILE", help="Your own prices (TOML), over the built-in ones.", rich_help_panel=_PRICE)] = None,
-    kw_per_gpu: Annotated[float | None, typer.Option(help="Planned all-in kW per GPU (provisioned).", rich_help_panel=_PRICE)] = None,
-    watts: Annotated[float | None, typer.Option(help="Watts that the node draws, per GPU.", rich_help_panel=_PRICE)] = None,
-    pue: Annotated[float | None, typer.Option(help="Facility power over IT power.", rich_help_panel=_PRICE)] = None,
-    utilisation: Annotated[float, typer.Option(help="Share of time the GPUs are busy.", rich_help_panel=_PRICE)] = 1.0,
-    root: Annotated[Path, typer.Option("--runs", help="Folder that ids and `last` are looked up in.")] = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    usd_per_gpu_hour: UsdPerGpuHour = None,
+    gpu: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Take price and planned kW of this GPU from the price book.", rich_help_panel=PRICE_PANEL)
+    ] = None,
+    price_kind: PriceKind = None,
+    price_book: PriceBookFile = None,
+    kw_per_gpu: KwPerGpu = None,
+    watts: NodeWatts = None,
+    pue: Pue = None,
+    utilisation: Utilisation = 1.0,
+    root: RunsFolder = Path("runs"),
+    as_json: AsJson = False,
 ) -> None:
     """$ per million tokens and tokens/s per MW, of given figures or of a recorded run."""
     from profiler.economics.given import Given, parse_mix_tokens
@@ -49,14 +63,7 @@ def cost(
     )
     if price_kind is not None and usd_per_gpu_hour is not None:
         raise TokenmillError("--price-kind chooses a price of the book and --usd-per-gpu-hour gives one: use one or the other")
-    flags: dict[str, Any] = {
-        "usd_per_gpu_hour": usd_per_gpu_hour,
-        "pue": pue,
-        "watts": watts,
-        "kw_per_gpu": kw_per_gpu,
-        "kind": price_kind,
-        "utilisation": utilisation,
-    }
+    flags = price_flags(usd_per_gpu_hour=usd_per_gpu_hour, price_kind=price_kind, watts=watts, pue=pue, kw_per_gpu=kw_per_gpu, utilisation=utilisation)
     book = load_price_book(price_book)
     document = _of_given(given, book, gpu, flags) if run is None else _of_run(run, root, given, book, gpu, flags)
     if as_json:

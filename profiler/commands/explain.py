@@ -6,32 +6,31 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from profiler.commands.price_options import AsJson, NodeWatts, PriceBookFile, PriceKind, Pue, RunsFolder, UsdPerGpuHour, Utilisation, price_flags
 from profiler.commands.recorded import priced_runs
 from triton_kernels.errors import TokenmillError
 
 if TYPE_CHECKING:
     from profiler.explain.explanation import Explanation
 
-_PRICE = "Price"
-
 
 def explain(
     runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Recorded runs: a path, an id, or `last`.")],
     point: Annotated[str | None, typer.Option("--point", metavar="ID", help="Explain this point; without: the cheapest valid mix.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    as_json: AsJson = False,
     trace: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Write the timeline as JSON for ui.perfetto.dev.")] = None,
     mw: Annotated[float | None, typer.Option("--mw", help="Megawatts of a site: how many GPUs and tokens/s it holds.")] = None,
-    root: Annotated[Path, typer.Option("--runs", help="Folder that ids and `last` are looked up in.")] = Path("runs"),
-    usd_per_gpu_hour: Annotated[float | None, typer.Option(help="Price of a GPU-hour, all-in.", rich_help_panel=_PRICE)] = None,
-    price_kind: Annotated[str | None, typer.Option(help="Which of the book's prices: see `tokenmill list prices`.", rich_help_panel=_PRICE)] = None,
-    price_book: Annotated[str | None, typer.Option(metavar="FILE", help="Your own prices (TOML), over the built-in ones.", rich_help_panel=_PRICE)] = None,
-    watts: Annotated[float | None, typer.Option(help="Watts that the node draws, per GPU.", rich_help_panel=_PRICE)] = None,
-    pue: Annotated[float | None, typer.Option(help="Facility power over IT power.", rich_help_panel=_PRICE)] = None,
-    utilisation: Annotated[float, typer.Option(help="Share of time the GPUs are busy.", rich_help_panel=_PRICE)] = 1.0,
+    root: RunsFolder = Path("runs"),
+    usd_per_gpu_hour: UsdPerGpuHour = None,
+    price_kind: PriceKind = None,
+    price_book: PriceBookFile = None,
+    watts: NodeWatts = None,
+    pue: Pue = None,
+    utilisation: Utilisation = 1.0,
 ) -> None:
     """Where a token's microseconds, joules and dollars went: from the datasheet's peak down to the delivered token.
 
@@ -48,7 +47,7 @@ def explain(
     check_positive("--mw", mw)
     if trace is not None:
         _refuse_records(trace)
-    flags: dict[str, Any] = {"usd_per_gpu_hour": usd_per_gpu_hour, "kind": price_kind, "watts": watts, "pue": pue, "utilisation": utilisation}
+    flags = price_flags(usd_per_gpu_hour=usd_per_gpu_hour, price_kind=price_kind, watts=watts, pue=pue, utilisation=utilisation)
     with _without_collection():
         found = {run.path.resolve(): Reported(run=run, price=price, derived=derived) for run, price, derived in priced_runs(runs, root, price_book, flags)}
         explanation = explain_runs(list(found.values()), mw)  # a run that was named twice is one

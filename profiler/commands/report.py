@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from profiler.commands.price_options import AsJson, NodeWatts, PriceBookFile, PriceKind, Pue, RunsFolder, UsdPerGpuHour, Utilisation, price_flags
 from profiler.commands.recorded import priced_runs
 from triton_kernels.errors import TokenmillError
 
@@ -15,28 +16,26 @@ if TYPE_CHECKING:
     from profiler.economics.prices import PricePick
     from profiler.record.store import Run
 
-_PRICE = "Price"
-
 
 def report(
     runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Recorded runs: a path, an id, or `last`.")],
     csv: Annotated[str | None, typer.Option("--csv", metavar="FILE|-", help="Points as CSV, to a file or stdout (-).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    as_json: AsJson = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write FILE.csv or FILE.json, by its ending.")] = None,
-    root: Annotated[Path, typer.Option("--runs", help="Folder that ids and `last` are looked up in.")] = Path("runs"),
-    usd_per_gpu_hour: Annotated[float | None, typer.Option(help="Price of a GPU-hour, all-in.", rich_help_panel=_PRICE)] = None,
-    price_kind: Annotated[str | None, typer.Option(help="Which of the book's prices: see `tokenmill list prices`.", rich_help_panel=_PRICE)] = None,
-    price_book: Annotated[str | None, typer.Option(metavar="FILE", help="Your own prices (TOML), over the built-in ones.", rich_help_panel=_PRICE)] = None,
-    watts: Annotated[float | None, typer.Option(help="Watts that the node draws, per GPU.", rich_help_panel=_PRICE)] = None,
-    pue: Annotated[float | None, typer.Option(help="Facility power over IT power.", rich_help_panel=_PRICE)] = None,
-    utilisation: Annotated[float, typer.Option(help="Share of time the GPUs are busy.", rich_help_panel=_PRICE)] = 1.0,
+    root: RunsFolder = Path("runs"),
+    usd_per_gpu_hour: UsdPerGpuHour = None,
+    price_kind: PriceKind = None,
+    price_book: PriceBookFile = None,
+    watts: NodeWatts = None,
+    pue: Pue = None,
+    utilisation: Utilisation = 1.0,
 ) -> None:
     """What a run found, from its record alone: one run on one screen, several in one table; or as CSV or JSON."""
     if as_json and csv == "-":
         raise TokenmillError("--json and --csv - both want stdout: give --csv a file")
     if output is not None and output.suffix not in (".csv", ".json"):
         raise TokenmillError(f"-o {str(output)[:80]}: should end in .csv or .json")
-    flags: dict[str, Any] = {"usd_per_gpu_hour": usd_per_gpu_hour, "kind": price_kind, "watts": watts, "pue": pue, "utilisation": utilisation}
+    flags = price_flags(usd_per_gpu_hour=usd_per_gpu_hour, price_kind=price_kind, watts=watts, pue=pue, utilisation=utilisation)
     reported = priced_runs(runs, root, price_book, flags)
     files = {path: path.suffix for path in (output, Path(csv) if csv not in (None, "-") else None) if path is not None}
     for path, suffix in files.items():
