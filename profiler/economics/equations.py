@@ -6,12 +6,12 @@ known (None), and so is what needs it. docs/method.md tells the same in prose.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from profiler.economics.expression import Tree, evaluate, names_in, parse
+from profiler.economics.expression import Lookup, Program, Tree, compiled, names_in, parse
 
 SECONDS_PER_HOUR = 3600.0
 HOURS_PER_YEAR = 8760.0
@@ -56,11 +56,15 @@ INPUTS: dict[str, Given] = {
     "residual_share": _given("", 0, 1, "share of the purchase that is got back at the end of its life"),
     "maintenance_share": _given("per year", 0, 1, "maintenance, spares and support, as a share of the purchase"),
     "staff_usd_per_year": _given("USD/GPU/year", 0, 1e6, "people who run it"),
-    "colocation_usd_per_kw_month": _given("USD/kW/month", 0, 1e4, "rent of a place by planned kW, electricity in it"),
+    "colocation_usd_per_kw_month": _given("USD/kW/month", 0, 1e4, "rent of a place by planned kW"),
     "usd_per_kwh": _given("USD/kWh", 0, 10, "electricity"),
     # what a GPU-hour costs, and how it is used
-    "usd_per_gpu_hour": _given("USD/GPU-h", 0, 1000, "price of a GPU-hour, with or without energy"),
-    "energy_in_usd_per_gpu_hour": _given("USD/GPU-h", 0, 1000, "the part of it that is known to be energy; 0: not known apart"),
+    "price_usd_per_gpu_hour": _given("USD/GPU-h", 0, 1000, "price of a GPU-hour as rented, or as somebody worked it out"),
+    "owned": _given("", 0, 1, "1: the GPU-hour is worked out from the purchase; 0: it is price_usd_per_gpu_hour"),
+    "colocated": _given("", 0, 1, "1: an owned GPU stands in rented place; 0: at its owner's site"),
+    "energy_apart": _given("", 0, 1, "1: electricity is paid beside that; 0: it is in the price"),
+    "billed_by_plan": _given("", 0, 1, "1: electricity is paid for the planned kW, since what the site draws is not known; 0: for what the site draws"),
+    "by_joules": _given("", 0, 1, "1: joules of both phases are known, and electricity is split by them; 0: by time"),
     "utilisation": _given("", 1e-6, 1, "share of the hours that the GPUs are busy"),
     "pue": _given("", 1, 5, "facility power over IT power"),
     "board_w": _given("W", 0, 1e5, "what the GPU's board draws"),
@@ -87,7 +91,7 @@ INPUTS: dict[str, Given] = {
     "target_usd_per_mtok": _given("USD/Mtok", 0, 1e5, "what an output token may cost, all-in"),
 }
 
-_BY_JOULES = "(request_energy_usd * {} if energy_in_usd_per_gpu_hour > 0 else 0)"
+_BY_JOULES = "(request_energy_usd * {} if by_joules > 0 else 0)"
 
 EQUATIONS: dict[str, Equation] = {
     # A GPU-hour that is owned. The annuity pays the purchase, less the present value of what is got back, in equal parts (any textbook of finance);
@@ -105,7 +109,14 @@ EQUATIONS: dict[str, Equation] = {
         "USD/GPU-h", f"(capital_usd_per_year + maintenance_share * capex_usd + staff_usd_per_year) / {HOURS_PER_YEAR}", "owning, without a place or energy"
     ),
     "colocation_usd_per_gpu_hour": _equation("USD/GPU-h", f"provisioned_kw * colocation_usd_per_kw_month * 12 / {HOURS_PER_YEAR}", "a place by planned kW"),
-    "energy_usd_per_gpu_hour": _equation("USD/GPU-h", "facility_w / 1000 * usd_per_kwh", "electricity of an hour at the watts drawn"),
+    "billed_w": _equation("W", "provisioned_w if billed_by_plan > 0 else facility_w", "watts that electricity is paid for"),
+    "energy_in_usd_per_gpu_hour": _equation("USD/GPU-h", "billed_w / 1000 * usd_per_kwh if energy_apart > 0 else 0", "electricity that is known apart"),
+    "owned_usd_per_gpu_hour": _equation(
+        "USD/GPU-h", "ownership_usd_per_gpu_hour + (colocation_usd_per_gpu_hour if colocated > 0 else 0)", "owning, with its place and without electricity"
+    ),
+    "usd_per_gpu_hour": _equation(
+        "USD/GPU-h", "(owned_usd_per_gpu_hour if owned > 0 else price_usd_per_gpu_hour) + energy_in_usd_per_gpu_hour", "price used, electricity in it"
+    ),
     # Power.
     "facility_w": _equation("W", "node_w * pue", "what the site draws (PUE: The Green Grid's definition)"),
     "provisioned_w": _equation("W", "provisioned_kw * 1000", "the plan, in watts"),
@@ -120,8 +131,11 @@ EQUATIONS: dict[str, Equation] = {
     # One request, in GPU-seconds. A cached token takes no arithmetic; while it is held, its share of the cache's room serves nobody else.
     "prefill_gpu_s": _equation("s", "fresh / prefill_tokens_per_s", "GPU-seconds of the fresh input"),
     "decode_gpu_s": _equation("s", "osl / decode_tokens_per_s", "GPU-seconds of the output"),
+    "charged_cached": _equation("tokens", "(cached if cache_residency_s > 0 else 0) if cached > 0 else 0", "cached input tokens whose holding is known, and charged"),
     "cached_gpu_s": _equation(
-        "s", "cached * cache_residency_s * kv_bytes_per_token / kv_room_bytes if cached > 0 else 0", "GPU-seconds whose memory the cached input holds"
+        "s",
+        "charged_cached * cache_residency_s * kv_bytes_per_token / kv_room_bytes if charged_cached > 0 else 0",
+        "GPU-seconds whose memory the cached input holds",
     ),
     "gpu_s": _equation("s", "prefill_gpu_s + decode_gpu_s + cached_gpu_s", "GPU-seconds of the request"),
     "output_tokens_per_s": _equation("tokens/s", "osl / gpu_s", "output tokens of whole requests"),
@@ -130,10 +144,11 @@ EQUATIONS: dict[str, Equation] = {
     # Money. usd_per_mtok is SemiAnalysis' and NVIDIA's sum: $1.41/h at 93.25 tokens/s per GPU is the published $4.20 of H200.
     "usd_per_gpu_s": _equation("USD/s", f"usd_per_gpu_hour / {SECONDS_PER_HOUR} / utilisation", "a second of a busy GPU, idle hours in it"),
     "usd_per_mtok": _equation("USD/Mtok", "usd_per_gpu_s / output_tokens_per_s * 1e6", "all-in per million output tokens"),
-    # Hours go by GPU-time, the energy in them by joules: a phase that draws more pays more of it. `energy_in_hour` is the part of usd_per_gpu_hour that is
-    # known to be energy, 0 where the price does not say; then all goes by time.
+    # Hours go by GPU-time, electricity by joules: a phase that draws more pays more of it. Where either is not known apart, all goes by time.
     "time_usd_per_gpu_s": _equation(
-        "USD/s", f"(usd_per_gpu_hour - energy_in_usd_per_gpu_hour) / {SECONDS_PER_HOUR} / utilisation", "the part that goes by time"
+        "USD/s",
+        f"(usd_per_gpu_hour - (energy_in_usd_per_gpu_hour if by_joules > 0 else 0)) / {SECONDS_PER_HOUR} / utilisation",
+        "the part that goes by time",
     ),
     "request_energy_usd": _equation(
         "USD", f"energy_in_usd_per_gpu_hour / {SECONDS_PER_HOUR} / utilisation * (prefill_gpu_s + decode_gpu_s)", "the part that goes by joules"
@@ -143,7 +158,7 @@ EQUATIONS: dict[str, Equation] = {
     "output_usd": _equation("USD", f"time_usd_per_gpu_s * decode_gpu_s + {_BY_JOULES.format('(1 - prefill_energy_share)')}", "of the request's output"),
     "cached_usd": _equation("USD", "usd_per_gpu_s * cached_gpu_s", "of the request's cached input"),
     "usd_per_mtok_by_class.input": _equation("USD/Mtok", "input_usd / fresh * 1e6", "per million fresh input tokens"),
-    "usd_per_mtok_by_class.cached": _equation("USD/Mtok", "cached_usd / cached * 1e6", "per million cached input tokens"),
+    "usd_per_mtok_by_class.cached": _equation("USD/Mtok", "cached_usd / charged_cached * 1e6", "per million cached input tokens"),
     "usd_per_mtok_by_class.output": _equation("USD/Mtok", "output_usd / osl * 1e6", "per million output tokens, without the input"),
     # The public habit, for comparison: the whole GPU-hour charged to each class, which adds up to more than the bill.
     "whole_hour_usd_per_mtok.input": _equation("USD/Mtok", "usd_per_gpu_s / (fresh / gpu_s) * 1e6", "the whole hour over the fresh input tokens"),
@@ -182,25 +197,32 @@ def trees() -> dict[str, Tree]:
     return found
 
 
+@cache
+def _programs() -> dict[str, Program]:
+    return {name: compiled(tree) for name, tree in trees().items()}
+
+
 def solve(wanted: str, given: Mapping[str, float | None]) -> float | None:
     """One figure of the table from what is given. None where something it needs is neither given nor computed."""
     return _solver(given)(wanted)
 
 
-def solve_all(wanted: tuple[str, ...], given: Mapping[str, float | None]) -> dict[str, float | None]:
+def solve_all(wanted: Iterable[str], given: Mapping[str, float | None]) -> dict[str, float | None]:
     """Several figures, what they share computed once."""
     solver = _solver(given)
     return {name: solver(name) for name in wanted}
 
 
-def _solver(given: Mapping[str, float | None]) -> Callable[[str], float | None]:
+def _solver(given: Mapping[str, float | None]) -> Lookup:
     found: dict[str, float | None] = {name: value for name, value in given.items() if value is not None}
-    table = trees()
+    programs = _programs()
 
     def value_of(name: str) -> float | None:
-        if name not in found:
-            found[name] = None if name not in table else evaluate(table[name], value_of)
-        return found[name]
+        if name in found:
+            return found[name]
+        program = programs.get(name)
+        found[name] = value = None if program is None else program(value_of)
+        return value
 
     return value_of
 

@@ -13,6 +13,8 @@ import operator
 from collections.abc import Callable
 
 Tree = float | str | list["Tree"]
+Lookup = Callable[[str], float | None]
+Program = Callable[[Lookup], float | None]
 
 # What an operator does, by its name in a tree. The page's evaluator has the same names.
 OPERATORS: dict[str, Callable[..., float]] = {
@@ -67,24 +69,40 @@ def names_in(tree: Tree) -> set[str]:
     return {name for part in tree[1:] for name in names_in(part)} if isinstance(tree, list) else set()
 
 
-def evaluate(tree: Tree, value_of: Callable[[str], float | None]) -> float | None:
-    """The value of a tree whose names `value_of` knows; None where something it needs is not known or the arithmetic has no result."""
+def compiled(tree: Tree) -> Program:
+    """What computes a tree's value from names; the value is None where something it needs is not known or the arithmetic has no result."""
     if isinstance(tree, str):
-        return value_of(tree)
+        return lambda value_of: value_of(tree)
     if not isinstance(tree, list):
-        return tree
+        return lambda value_of: tree
+    operands = [compiled(part) for part in tree[1:]]
     if tree[0] == "if":
-        test = evaluate(tree[1], value_of)
-        return None if test is None else evaluate(tree[2] if test else tree[3], value_of)
-    operands = []
-    for part in tree[1:]:
-        value = evaluate(part, value_of)
-        if value is None:
-            return None
-        operands.append(value)
+        test, then, other = operands
+
+        def chosen(value_of: Lookup) -> float | None:
+            holds = test(value_of)
+            return None if holds is None else then(value_of) if holds else other(value_of)
+
+        return chosen
     assert isinstance(tree[0], str), tree
-    try:
-        found = OPERATORS[tree[0]](*operands)
-    except (ArithmeticError, ValueError):
-        return None
-    return found if math.isfinite(found) else None
+    operator_ = OPERATORS[tree[0]]
+
+    def applied(value_of: Lookup) -> float | None:
+        values = []
+        for operand in operands:
+            value = operand(value_of)
+            if value is None:
+                return None
+            values.append(value)
+        try:
+            found = operator_(*values)
+        except (ArithmeticError, ValueError):
+            return None
+        return found if math.isfinite(found) else None
+
+    return applied
+
+
+def evaluate(tree: Tree, value_of: Lookup) -> float | None:
+    """The value of a tree whose names `value_of` knows."""
+    return compiled(tree)(value_of)

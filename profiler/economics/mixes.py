@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from profiler.economics.formulas import (
-    MixCost,
-    PhaseRate,
-    Watts,
-    compose,
-    gpu_hour_usd,
-    mix_usd_per_mtok,
-    per_mw,
-    usd_per_mtok_by_class,
-    watts_of,
-    weakest,
-)
+from profiler.economics.equations import solve_all
+from profiler.economics.formulas import Watts, per_mw, watts_of, weakest
+from profiler.economics.hour import gpu_hour_usd, hour_inputs
 from profiler.economics.points import is_reduced, joule_edges, point_watts
 from profiler.economics.prices import PricePick
+from profiler.economics.request import Held, PhaseRate, Request, compose
+from profiler.gpus import GPUS
+from profiler.modelled.fits import USABLE_MEMORY
 from profiler.modelled.mix import Mix, parse_mix
 
 # Two points may be parts of one mix only when these agree: the same model in the same formats and deployment, on the same GPU, with the same kernels.
@@ -41,7 +35,7 @@ def _partner(decode: Mapping[str, Any], prefills: Sequence[Mapping[str, Any]]) -
 def _mix(decode: Mapping[str, Any], prefill: Mapping[str, Any] | None, price: PricePick | None) -> dict[str, Any]:
     mix = parse_mix(decode["mix"])
     parts = [("decode", decode)] if prefill is None else [("prefill", prefill), ("decode", decode)]
-    cost, why_null = _cost(mix, prefill, decode)
+    cost, why_null = _cost(mix, prefill, decode, price)
     watts = _watts(cost, prefill, decode, price)
     rate = cost.output_tokens_per_s if cost else None
     mw = per_mw(rate, watts)
@@ -59,6 +53,7 @@ def _mix(decode: Mapping[str, Any], prefill: Mapping[str, Any] | None, price: Pr
         "energy_j_per_output_token": cost.energy_j_per_output_token if cost else None,
         "tokens_per_s_per_mw": mw,
         "ci95": _intervals(cost, mw),
+        "equation_ci95": cost.rate_ci95 if cost else {},
         **_money(mix, cost, why_null, price, watts),
         "valid": len(parts) == 2 and cost is not None and all(bool(point.get("valid")) for _, point in parts),
         "invalid_reasons": [f"{phase}: {reason}" for phase, point in parts for reason in point.get("invalid_reasons") or ()],
@@ -67,7 +62,7 @@ def _mix(decode: Mapping[str, Any], prefill: Mapping[str, Any] | None, price: Pr
     }
 
 
-def _cost(mix: Mix, prefill: Mapping[str, Any] | None, decode: Mapping[str, Any]) -> tuple[MixCost | None, str | None]:
+def _cost(mix: Mix, prefill: Mapping[str, Any] | None, decode: Mapping[str, Any], price: PricePick | None) -> tuple[Request | None, str | None]:
     if prefill is None:
         return None, "no prefill was measured with the same model, formats, deployment and mix: run with --phase both"
     if prefill.get("status", "ok") != "ok":
@@ -80,7 +75,19 @@ def _cost(mix: Mix, prefill: Mapping[str, Any] | None, decode: Mapping[str, Any]
         return None, "some layers were left out (--layers): the step is no model's, and its tokens have no price"
     if read is None or written is None:
         return None, f"the {'prefill' if read is None else 'decode'} has no rate"
-    return compose(mix, read, written), None
+    cost = compose(mix, read, written, _held(decode, price))
+    return cost, None if cost is not None else "what a cached token holds of this machine's memory is not known: leave out --cache-residency"
+
+
+def _held(decode: Mapping[str, Any], price: PricePick | None) -> Held:
+    """What a cached token holds: of the memory that is left on a GPU when the weights are in it. A rank's cache is one of `tp` that share a sequence."""
+    gpu, weights, per_token = GPUS.get(str(decode.get("gpu_key"))), decode.get("weight_bytes"), decode.get("kv_bytes_per_token")
+    room = None if gpu is None or weights is None else USABLE_MEMORY * gpu.memory_bytes - weights
+    return Held(
+        residency_s=price.cache_residency_s if price else None,
+        kv_bytes_per_token=None if per_token is None else float(per_token) * (decode.get("tp") or 1),
+        kv_room_bytes=room if room is not None and room > 0 else None,
+    )
 
 
 def _phase(point: Mapping[str, Any], rate: str, joules: str) -> PhaseRate | None:
@@ -96,7 +103,7 @@ def _phase(point: Mapping[str, Any], rate: str, joules: str) -> PhaseRate | None
     )  # fmt: skip
 
 
-def _intervals(cost: MixCost | None, mw: Mapping[str, float | None]) -> dict[str, list[float]]:
+def _intervals(cost: Request | None, mw: Mapping[str, float | None]) -> dict[str, list[float]]:
     """What the noise of both phases' joules makes of a request's, and of its tokens per megajoule."""
     if cost is None or cost.energy_j is None or cost.energy_j_ci95 is None or cost.energy_j_per_output_token is None or cost.energy_j_ci95[0] <= 0:
         return {}
@@ -113,7 +120,7 @@ def _mean_step(point: Mapping[str, Any]) -> float | None:
     return window_s * per_step / tokens if window_s and per_step and tokens else None
 
 
-def _watts(cost: MixCost | None, prefill: Mapping[str, Any] | None, decode: Mapping[str, Any], price: PricePick | None) -> Watts:
+def _watts(cost: Request | None, prefill: Mapping[str, Any] | None, decode: Mapping[str, Any], price: PricePick | None) -> Watts:
     """Mean watts per GPU over the request, at each boundary that both phases have from sources of one kind. Phases of unlike sources have no mean."""
     if cost is None or prefill is None:
         return watts_of(price)
@@ -122,7 +129,7 @@ def _watts(cost: MixCost | None, prefill: Mapping[str, Any] | None, decode: Mapp
 
     def mean(boundary: str) -> float | None:
         watts = [(getattr(w, boundary), seconds) for w, seconds in phases]
-        return None if any(w is None for w, _ in watts) else sum(w * seconds for w, seconds in watts) / cost.gpu_s
+        return None if any(w is None for w, _ in watts) else sum(w * seconds for w, seconds in watts) / sum(seconds for _, seconds in watts)
 
     board_w = mean("board")
     return watts_of(
@@ -136,36 +143,60 @@ def _watts(cost: MixCost | None, prefill: Mapping[str, Any] | None, decode: Mapp
     )
 
 
-def _money(mix: Mix, cost: MixCost | None, why_null: str | None, price: PricePick | None, watts: Watts) -> dict[str, Any]:
-    """`usd_per_mtok` and its classes, or None and why."""
+_CLASSES = ("input", "cached", "output")
+_MONEY = (
+    "usd_per_gpu_hour", "energy_in_usd_per_gpu_hour", "usd_per_mtok",
+    *(f"usd_per_mtok_by_class.{name}" for name in _CLASSES), "whole_hour_usd_per_mtok.input", "whole_hour_usd_per_mtok.output",
+)  # fmt: skip
+
+
+def _money(mix: Mix, cost: Request | None, why_null: str | None, price: PricePick | None, watts: Watts) -> dict[str, Any]:
+    """`usd_per_mtok` and its classes, or None and why; with `equation_inputs`, from which profiler.economics.equations gives the same at another price."""
     usd, note = (None, None) if price is None else gpu_hour_usd(price, watts.facility)
     if cost is None or usd is None or price is None:
         return {
             "usd_per_mtok": None,
             "usd_per_mtok_by_class": None,
+            "whole_hour_usd_per_mtok": None,
             "usd_per_gpu_hour": usd,
             "why_null": why_null or (price.why_null if price else "no price was asked for"),
             "price_note": note,
+            "equation_inputs": None if cost is None else _inputs(cost, price, watts),
         }
-    value = mix_usd_per_mtok(mix, cost.gpu_s, usd, price.utilisation)
-    added = usd - (price.usd_per_gpu_hour or 0.0)  # energy, where the price leaves it out
+    inputs = _inputs(cost, price, watts)
+    found = solve_all(_MONEY, inputs)
+    value = found["usd_per_mtok"]
+    assert value is not None, inputs
+    added = found["energy_in_usd_per_gpu_hour"] or 0.0  # electricity, where the price leaves it out
     spread = None if price.low is None or price.high is None else [value * (edge + added) / usd for edge in (price.low, price.high)]
+    if mix.cached and price.cache_residency_s is None:
+        note = "; ".join(part for part in (note, "cached tokens are not priced: how long they are held is not known (--cache-residency)") if part)
     return {
         "usd_per_mtok": {
             "value": value,
-            "ci95": None if cost.gpu_s_ci95 is None else [mix_usd_per_mtok(mix, edge, usd, price.utilisation) for edge in cost.gpu_s_ci95],
+            "ci95": None if cost.gpu_s_ci95 is None else [value * edge / cost.gpu_s for edge in cost.gpu_s_ci95],
             "price_range": spread,
             "basis": "output",
             "mix": mix.name,
         },
-        "usd_per_mtok_by_class": usd_per_mtok_by_class(mix, cost, usd, price.utilisation),
+        "usd_per_mtok_by_class": {name: found[f"usd_per_mtok_by_class.{name}"] for name in _CLASSES},
+        "whole_hour_usd_per_mtok": {name: found[f"whole_hour_usd_per_mtok.{name}"] for name in ("input", "output")},
         "usd_per_gpu_hour": usd,
         "why_null": None,
         "price_note": note,
+        "equation_inputs": inputs,
     }
 
 
-def _provenance(parts: Sequence[tuple[str, Mapping[str, Any]]], cost: MixCost | None, watts: Watts, mw: Mapping[str, float | None]) -> dict[str, str]:
+def _inputs(cost: Request, price: PricePick | None, watts: Watts) -> dict[str, float]:
+    """What the equations need for all figures of the mix."""
+    hour = hour_inputs(price, node_w=watts.node)
+    by_joules = cost.energy_j is not None and hour.get("energy_apart") == 1
+    found = {**hour, **cost.inputs, "board_w": watts.board, "board_cpu_w": watts.board_cpu, "by_joules": float(by_joules)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _provenance(parts: Sequence[tuple[str, Mapping[str, Any]]], cost: Request | None, watts: Watts, mw: Mapping[str, float | None]) -> dict[str, str]:
     """The weakest kind of the two points' times and energies. A price rides beside: its kind is the price's own `provenance`."""
     if cost is None:
         return {}

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from profiler.economics.owned_book import EMPTY, SECTIONS, OwnedBook, read_owned
+from profiler.economics.strict_toml import Document, read_document
 from profiler.gpus import gpu_named
 from triton_kernels.errors import TokenmillError, unknown
 
 BUILT_IN = Path(__file__).parent / "prices.toml"
-MAX_BOOK_BYTES = 1 << 20
 INCLUDES = ("capex", "colocation", "energy")
 
 
@@ -50,6 +48,7 @@ class PriceBook:
     kinds: Mapping[str, PriceKind]
     entries: Mapping[str, PriceEntry]
     source: str
+    owned: OwnedBook
 
 
 def load_price_book(path: str | Path | None = None) -> PriceBook:
@@ -59,23 +58,10 @@ def load_price_book(path: str | Path | None = None) -> PriceBook:
 
 
 def _read_book(path: Path, base: PriceBook | None) -> PriceBook:
-    try:
-        with path.open("rb") as file:  # read up to the cap: /dev/zero has no size and no end
-            content = file.read(MAX_BOOK_BYTES + 1)
-        if len(content) > MAX_BOOK_BYTES:
-            raise TokenmillError(f"price book {path}: larger than 1 MiB; is it a price book?")
-        text = content.decode()
-        data = tomllib.loads(text)
-    except OSError as error:
-        raise TokenmillError(f"price book {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise TokenmillError(f"price book {path}: not UTF-8 text") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise TokenmillError(f"price book {path}: not TOML: {error}") from error
-    return _Reader(path=path, text=text).book(data, base)
+    return _Reader(file=read_document(path, "price book")).book(base)
 
 
-_TOP_KEYS = ("schema_version", "default_kind", "pue", "usd_per_kwh", "kinds", "gpus")
+_TOP_KEYS = ("schema_version", "default_kind", "currency", "pue", "usd_per_kwh", "kinds", "gpus", *SECTIONS)
 _KIND_KEYS = ("meaning", "includes")
 _GPU_KEYS = ("usd_per_gpu_hour", "provisioned_kw_per_gpu", "pue", "source", "date", "placeholder")
 
@@ -90,56 +76,59 @@ _RANGES = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Reader:
-    path: Path
-    text: str
+    file: Document
 
-    def book(self, data: dict[str, Any], base: PriceBook | None) -> PriceBook:
-        self.known(data, _TOP_KEYS, "")
+    def book(self, base: PriceBook | None) -> PriceBook:
+        data = self.file.data
+        self.file.known(data, _TOP_KEYS, "")
         if data.get("schema_version", 1) != 1:
-            raise self.error("schema_version", f"{data['schema_version']!r}: this tokenmill reads version 1")
+            raise self.file.error("schema_version", f"{data['schema_version']!r}: this tokenmill reads version 1")
+        if data.get("currency", "USD") != "USD":
+            raise self.file.error("currency", "every price is in USD: convert them, and say at which rate in `source`")
         kinds = dict(base.kinds) if base else {}
-        for name, value in self.table(data, "kinds", "").items():
+        for name, value in self.file.table(data, "kinds", "").items():
             kinds[name] = self.kind(name, value)
         entries = dict(base.entries) if base else {}
-        for name, value in self.table(data, "gpus", "").items():
+        for name, value in self.file.table(data, "gpus", "").items():
             key = self.gpu_key(name)
             entries[key] = self.entry(key, f"gpus.{name}", value, entries.get(key), kinds)
-        default = self.string(data, "default_kind", "") or (base.default_kind if base else "")
+        default = self.file.string(data, "default_kind", "") or (base.default_kind if base else "")
         if default not in kinds:
-            raise self.error("default_kind", str(unknown("kind of price", default, kinds)))
-        pue, kwh = self.number(data, "pue", ""), self.number(data, "usd_per_kwh", "")
+            raise self.file.error("default_kind", str(unknown("kind of price", default, kinds)))
+        pue, kwh = self._number(data, "pue", ""), self._number(data, "usd_per_kwh", "")
         return PriceBook(
             default_kind=default,
             pue=pue if pue is not None or base is None else base.pue,
             usd_per_kwh=kwh if kwh is not None or base is None else base.usd_per_kwh,
             kinds=kinds,
             entries=entries,
-            source=self.path.name,
+            source=self.file.path.name,
+            owned=read_owned(self.file, base.owned if base else EMPTY),
         )
 
     def kind(self, name: str, value: Any) -> PriceKind:
         where = f"kinds.{name}"
         if not isinstance(value, dict):
-            raise self.error(where, "should be a table")
-        self.known(value, _KIND_KEYS, where)
+            raise self.file.error(where, "should be a table")
+        self.file.known(value, _KIND_KEYS, where)
         includes = value.get("includes")
         if not isinstance(includes, list) or any(item not in INCLUDES for item in includes):
-            raise self.error(f"{where}.includes", f"should be a list of {', '.join(INCLUDES)}")
-        return PriceKind(name=name, meaning=self.string(value, "meaning", where) or name, includes=tuple(includes))
+            raise self.file.error(f"{where}.includes", f"should be a list of {', '.join(INCLUDES)}")
+        return PriceKind(name=name, meaning=self.file.string(value, "meaning", where) or name, includes=tuple(includes))
 
     def entry(self, key: str, where: str, value: Any, base: PriceEntry | None, kinds: Mapping[str, PriceKind]) -> PriceEntry:
         if not isinstance(value, dict):
-            raise self.error(where, "should be a table")
-        self.known(value, _GPU_KEYS, where)
+            raise self.file.error(where, "should be a table")
+        self.file.known(value, _GPU_KEYS, where)
         prices: dict[str, float] = {}
-        for kind in self.table(value, "usd_per_gpu_hour", where):
+        for kind in self.file.table(value, "usd_per_gpu_hour", where):
             if kind not in kinds:
-                raise self.error(f"{where}.usd_per_gpu_hour.{kind}", str(unknown("kind of price", kind, kinds)))
-            usd = self.number(value["usd_per_gpu_hour"], kind, f"{where}.usd_per_gpu_hour", limits="usd_per_gpu_hour")
+                raise self.file.error(f"{where}.usd_per_gpu_hour.{kind}", str(unknown("kind of price", kind, kinds)))
+            usd = self._number(value["usd_per_gpu_hour"], kind, f"{where}.usd_per_gpu_hour", limits="usd_per_gpu_hour")
             assert usd is not None, kind
             prices[kind] = usd
-        kw, pue = self.number(value, "provisioned_kw_per_gpu", where), self.number(value, "pue", where)
-        source, date, placeholder = (self.string(value, name, where) for name in ("source", "date", "placeholder"))
+        kw, pue = self._number(value, "provisioned_kw_per_gpu", where), self._number(value, "pue", where)
+        source, date, placeholder = (self.file.string(value, name, where) for name in ("source", "date", "placeholder"))
         if base is not None and not prices:  # only what is named changes
             return replace(
                 base,
@@ -155,7 +144,7 @@ class _Reader:
             usd_per_gpu_hour=prices,
             provisioned_kw_per_gpu=base.provisioned_kw_per_gpu if kw is None and base else kw,
             pue=base.pue if pue is None and base else pue,
-            source=source or self.path.name,
+            source=source or self.file.path.name,
             date=date,
             placeholder=placeholder,
         )
@@ -164,47 +153,8 @@ class _Reader:
         try:
             return gpu_named(name).key
         except TokenmillError as error:
-            raise self.error(f"gpus.{name}", str(error)) from error
+            raise self.file.error(f"gpus.{name}", str(error)) from error
 
-    def known(self, table: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
-        for key in table:
-            if key not in keys:
-                raise self.error(f"{where}.{key}" if where else key, str(unknown("key", key, keys)))
-
-    def table(self, data: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
-        value = data.get(key, {})
-        if not isinstance(value, dict):
-            raise self.error(f"{where}.{key}" if where else key, "should be a table")
-        return value
-
-    def string(self, data: Mapping[str, Any], key: str, where: str) -> str | None:
-        value = data.get(key)
-        if value is not None and not isinstance(value, str):
-            raise self.error(f"{where}.{key}" if where else key, "should be text in quotes")
-        return value
-
-    def number(self, data: Mapping[str, Any], key: str, where: str, *, limits: str | None = None) -> float | None:
-        value = data.get(key)
-        if value is None:
-            return None
-        at = f"{where}.{key}" if where else key
+    def _number(self, data: Mapping[str, Any], key: str, where: str, *, limits: str | None = None) -> float | None:
         low, high, unit = _RANGES[limits or key]
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.error(at, f"should be a number ({unit}), not {value!r}")
-        if not math.isfinite(value) or not low <= value <= high or value == 0 == low:
-            raise self.error(at, f"{value}: should be {unit}, {f'from {low:g}' if low else 'above 0'} to {high:g}")
-        return float(value)
-
-    def error(self, at: str, what: str) -> TokenmillError:
-        line = self._line(at)
-        return TokenmillError(f"price book {self.path}{f', line {line}' if line else ''}: {at}: {what}")
-
-    def _line(self, at: str) -> int | None:
-        """The line that most likely holds the dotted key `at`: the first line naming its last part, after the header that names the one before."""
-        lines, start = self.text.splitlines(), 0
-        for part in at.split("."):
-            found = next((i for i in range(start, len(lines)) if re.search(rf"(?<![\w-])[\"']?{re.escape(part)}(?![\w-])", lines[i].split("#")[0])), None)
-            if found is None:
-                return None
-            start = found
-        return start + 1
+        return self.file.number(data, key, where, least=low, most=high, unit=unit)

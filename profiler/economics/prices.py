@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from profiler.economics.owning import Owned, owned_of, spread
 from profiler.economics.price_book import PriceBook, PriceEntry, load_price_book
 from triton_kernels.errors import TokenmillError, unknown
 
@@ -34,9 +35,11 @@ class PricePick:
     node_w: float | None  # declared watts of the node, per GPU
     utilisation: float
     why_null: str | None
+    owned: Owned | None = None  # what an owned hour is made of; None: rented, or worked out by somebody else
+    cache_residency_s: float | None = None  # how long a cached token is held for each use; None: not said, and cached tokens have no price
 
     def json(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"owned": self.owned.json() if self.owned else None}
 
 
 def price_from_json(data: Mapping[str, Any]) -> PricePick:
@@ -44,6 +47,7 @@ def price_from_json(data: Mapping[str, Any]) -> PricePick:
     known: dict[str, Any] = {f.name: data.get(f.name) for f in fields(PricePick)}
     known["includes"] = None if known["includes"] is None else tuple(known["includes"])
     known["utilisation"] = known["utilisation"] or 1.0
+    known["owned"] = None  # a record holds what was declared when it ran, and that is rented
     return PricePick(**known)
 
 
@@ -57,10 +61,14 @@ def pick_price(
     kw_per_gpu: float | None = None,
     kind: str | None = None,
     utilisation: float = 1.0,
+    own: str | None = None,
+    owning: Mapping[str, float] | None = None,
+    cache_residency_s: float | None = None,
 ) -> PricePick:
     """The price of `gpu_key` from the book, each part replaced by what is given.
 
-    Units: US dollars per GPU-hour, PUE >= 1, `watts` of the node per GPU, `kw_per_gpu` provisioned. Raises TokenmillError for a kind that the book lacks.
+    Units: US dollars per GPU-hour, PUE >= 1, `watts` of the node per GPU, `kw_per_gpu` provisioned. `own`: the hour is worked out from the book's purchase, in
+    rented place ("colocation") or at its owner's ("own_site"), `owning` replacing figures of it. Raises TokenmillError for a kind that the book lacks.
     """
     given = {"--usd-per-gpu-hour": usd_per_gpu_hour, "--watts": watts, "--kw-per-gpu": kw_per_gpu, "--utilisation": utilisation}
     for flag, value in given.items():
@@ -82,7 +90,23 @@ def pick_price(
         pick = replace(pick, provisioned_kw_per_gpu=kw_per_gpu, provisioned_provenance="assumed")
     if pue is not None:
         pick = replace(pick, pue=pue, pue_provenance="assumed")
-    return replace(pick, node_w=watts, utilisation=utilisation)
+    pick = replace(pick, node_w=watts, utilisation=utilisation, cache_residency_s=cache_residency_s)
+    return pick if own is None else _owned(pick, owned_of(book.owned, gpu_key, own, owning or {}))
+
+
+def _owned(pick: PricePick, owned: Owned) -> PricePick:
+    """The pick with the hour of a purchase in the place of its price. Electricity is not in it."""
+    usd = owned.usd_per_gpu_hour(pick.provisioned_kw_per_gpu)
+    low, high = spread(owned, pick.provisioned_kw_per_gpu)
+    electricity = owned.figures.get("usd_per_kwh")
+    missing = "no planned kW, which rented place is paid by: give --kw-per-gpu" if pick.provisioned_kw_per_gpu is None else "a figure of owning is missing"
+    colocated = owned.hosting == "colocation"
+    return replace(
+        pick, usd_per_gpu_hour=usd, low=low, high=high, kind=f"owned, {'in rented place' if colocated else 'at its own site'}",
+        includes=("capex", "colocation") if colocated else ("capex",), source=f"{owned.system} of the price book", date=None, placeholder=None,
+        provenance=None if usd is None else "assumed" if any(c.assumed for c in owned.figures.values()) else "modelled",
+        usd_per_kwh=None if electricity is None else electricity.value, why_null=None if usd is not None else missing, owned=owned,
+    )  # fmt: skip
 
 
 def check_positive(flag: str, value: float | None) -> None:

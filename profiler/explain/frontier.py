@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from profiler.economics.formulas import gpu_hour_usd, usd_per_mtok
+from profiler.economics.formulas import usd_per_mtok
+from profiler.economics.hour import gpu_hour_usd
 from profiler.economics.prices import PricePick
 from profiler.explain.alike import CAP, alike, of
 from profiler.explain.waterfall import Explained

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from profiler.economics.formulas import SECONDS_PER_HOUR
+from profiler.economics.equations import SECONDS_PER_HOUR
 from profiler.explain.operations import Operation, copy_rate
 from profiler.explain.places import in_words
 from profiler.explain.waterfall import Explained

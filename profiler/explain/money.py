@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from profiler.economics.formulas import SECONDS_PER_HOUR
+from profiler.economics.equations import JOULES_PER_KWH, SECONDS_PER_HOUR
 from profiler.economics.prices import PricePick, price_summary
 from profiler.explain.around import SITE, facility_known
 from profiler.explain.bar import Bar
-
-JOULES_PER_KWH = 3.6e6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

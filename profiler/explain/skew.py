@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from profiler.economics.formulas import gpu_hour_usd, usd_per_mtok
+from profiler.economics.formulas import usd_per_mtok
+from profiler.economics.hour import gpu_hour_usd
 from profiler.economics.prices import PricePick
 from profiler.explain.alike import alike
 from profiler.explain.bar import total, total_j

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from profiler.economics.formulas import gpu_hour_usd
+from profiler.economics.hour import gpu_hour_usd
 from profiler.economics.prices import PricePick
 from profiler.explain.around import surrounding_bars
 from profiler.explain.bar import Bar, scaled, together, total, total_j

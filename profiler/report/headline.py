@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from profiler.economics.formulas import BOUNDARIES, SECONDS_PER_HOUR
+from profiler.economics.equations import SECONDS_PER_HOUR
+from profiler.economics.formulas import BOUNDARIES
 from profiler.economics.points import floor_of_point
 from profiler.economics.prices import PricePick
 from profiler.explain.vanity import busiest_lane, peak_of

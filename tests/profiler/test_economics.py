@@ -4,21 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.economics.formulas import (
-    PhaseRate,
-    bill,
-    compose,
-    facility_w,
-    gpu_hour_usd,
-    mix_usd_per_mtok,
-    per_mw,
-    tokens_per_s_per_mw,
-    usd_per_mtok,
-    usd_per_mtok_by_class,
-    watts_of,
-    weakest,
-)
+from profiler.economics.equations import solve
+from profiler.economics.formulas import facility_w, per_mw, tokens_per_s_per_mw, usd_per_mtok, watts_of, weakest
+from profiler.economics.hour import gpu_hour_usd, hour_inputs
 from profiler.economics.prices import PricePick, load_price_book, pick_price
+from profiler.economics.request import Held, PhaseRate, Request, compose
 from profiler.modelled.mix import Mix
 
 MIX = Mix(isl=8192, osl=1024)
@@ -31,6 +21,18 @@ prices = st.floats(1e-3, 1e3)
 mixes = st.builds(lambda isl, osl, share: Mix(isl=isl, osl=osl, cached=int((isl - 1) * share)), st.integers(1, 10**6), st.integers(1, 10**6), st.floats(0, 1))
 
 
+def composed(mix: Mix, prefill: PhaseRate, decode: PhaseRate, held: Held | None = None) -> Request:
+    found = compose(mix, prefill, decode, held)
+    assert found is not None
+    return found
+
+
+def money(cost: Request, usd: float) -> tuple[float | None, ...]:
+    """All-in per Mtok of output, then per Mtok of fresh input, cached input and output, at an hour of `usd` and 100 % busy."""
+    inputs = cost.inputs | hour_inputs(pick_price(load_price_book(), None, usd_per_gpu_hour=usd)) | {"by_joules": 0.0}
+    return tuple(solve(name, inputs) for name in ("usd_per_mtok", *(f"usd_per_mtok_by_class.{kind}" for kind in ("input", "cached", "output"))))
+
+
 def price(**given_fields: object) -> PricePick:
     return dataclasses.replace(pick_price(load_price_book(), None), **given_fields)  # type: ignore[arg-type]
 
@@ -41,15 +43,6 @@ def test_nvidias_headline_figures() -> None:
     assert usd_per_mtok(2.652, 6000.0) == pytest.approx(0.12278, abs=5e-6)
     assert tokens_per_s_per_mw(93.25, 1730.0) == pytest.approx(53_902, abs=1)
     assert tokens_per_s_per_mw(6000.0, 2100.0) == pytest.approx(2_857_143, abs=1)
-
-
-def test_a_day_in_production() -> None:
-    # 8 GPUs at $2 are $16/h: 16 / 3600 / 73700 x 1e6 = $0.0603 in, 16 / 3600 / 14800 x 1e6 = $0.3003 out; 608 G x 0.0603 + 168 G x 0.3003 = $87.1 K.
-    day = bill(input_tokens=608e9, output_tokens=168e9, input_tokens_per_s=73_700, output_tokens_per_s=14_800, gpus=8, usd_per_gpu_hour=2.0)
-    assert day.prefill_only_usd_per_mtok == pytest.approx(0.0603, abs=5e-5)
-    assert day.decode_only_usd_per_mtok == pytest.approx(0.3003, abs=5e-5)
-    assert day.total_usd == pytest.approx(87_116, abs=1)
-    assert day.total_usd / 168e3 == pytest.approx(0.5185, abs=5e-5)  # all-in per Mtok of output
 
 
 def test_unknown_in_unknown_out() -> None:
@@ -67,7 +60,7 @@ def test_half_busy_costs_twice() -> None:
 
 
 def test_a_mix_is_composed_from_its_two_phases() -> None:
-    cost = compose(MIX, PREFILL, DECODE)
+    cost = composed(MIX, PREFILL, DECODE)
     assert (cost.prefill_gpu_s, cost.decode_gpu_s, cost.gpu_s) == pytest.approx((0.4, 2.0, 2.4))
     # Deviations of 0.4 x 0.03 = 0.012 and 2 x 0.008 = 0.016 below, 0.4 x 0.075 = 0.03 and 2 x 0.02 = 0.04 above, in quadrature 0.02 and 0.05.
     assert cost.gpu_s_ci95 == pytest.approx((2.38, 2.45))
@@ -75,28 +68,34 @@ def test_a_mix_is_composed_from_its_two_phases() -> None:
     assert cost.energy_j_per_output_token == pytest.approx(1.9)
     assert cost.output_tokens_per_s == pytest.approx(1024 / 2.4)
     # At $3.6/h a GPU-second is $0.001: $0.0024 over 1024 output tokens, of which $0.0004 over 8192 input tokens and $0.002 over 1024.
-    assert mix_usd_per_mtok(MIX, cost.gpu_s, 3.6) == pytest.approx(2.34375)
-    assert usd_per_mtok_by_class(MIX, cost, 3.6) == {"input": pytest.approx(0.048828125), "cached": None, "output": pytest.approx(1.953125)}
+    assert money(cost, 3.6) == (pytest.approx(2.34375), pytest.approx(0.048828125), None, pytest.approx(1.953125))
+    # Rates are one over the steps: 20480 / 1.075 to 20480 / 0.97.
+    assert cost.rate_ci95["prefill_tokens_per_s"] == pytest.approx([20480 / 1.075, 20480 / 0.97])
 
 
-def test_cached_tokens_are_not_computed() -> None:
+def test_cached_tokens_are_not_computed_and_pay_for_what_they_hold() -> None:
     mix = Mix(isl=8192, osl=1024, cached=6144)
-    cost = compose(mix, PREFILL, DECODE)
+    cost = composed(mix, PREFILL, DECODE)
     assert cost.gpu_s == pytest.approx(2048 / 20480 + 2.0)
-    assert usd_per_mtok_by_class(mix, cost, 3.6)["cached"] == 0.0
+    assert money(cost, 3.6)[2] is None  # how long they are held nobody said
+    # 6144 x 30 s x 98,304 bytes where 60 GB are left = 0.301989888 GPU-seconds.
+    held = composed(mix, PREFILL, DECODE, Held(residency_s=30.0, kv_bytes_per_token=98_304, kv_room_bytes=60e9))
+    assert held.gpu_s == pytest.approx(2.1 + 0.301989888)
+    assert money(held, 3.6)[2] == pytest.approx(0.301989888 * 0.001 / 6144 * 1e6)
+    assert compose(mix, PREFILL, DECODE, Held(residency_s=30.0, kv_bytes_per_token=98_304, kv_room_bytes=None)) is None
 
 
 def test_no_interval_or_no_energy_of_one_phase_gives_none_of_the_mix() -> None:
-    cost = compose(MIX, dataclasses.replace(PREFILL, step_low=None, step_high=None, joules_per_token=None), DECODE)
+    cost = composed(MIX, dataclasses.replace(PREFILL, step_low=None, step_high=None, joules_per_token=None), DECODE)
     assert (cost.gpu_s_ci95, cost.energy_j, cost.energy_j_per_output_token) == (None, None, None)
 
 
 @given(mix=mixes, prefill=rates, decode=rates, usd=prices)
 def test_classes_add_up_to_the_all_in_price(mix: Mix, prefill: float, decode: float, usd: float) -> None:
-    cost = compose(mix, PhaseRate(tokens_per_s=prefill, step_low=None, step_high=None), PhaseRate(tokens_per_s=decode, step_low=None, step_high=None))
-    by_class = usd_per_mtok_by_class(mix, cost, usd)
-    summed = sum((by_class[name] or 0.0) * tokens for name, tokens in (("input", mix.fresh), ("cached", mix.cached), ("output", mix.osl))) / mix.osl
-    assert summed == pytest.approx(mix_usd_per_mtok(mix, cost.gpu_s, usd), rel=1e-9)
+    cost = composed(mix, PhaseRate(tokens_per_s=prefill, step_low=None, step_high=None), PhaseRate(tokens_per_s=decode, step_low=None, step_high=None))
+    whole, *by_class = money(cost, usd)
+    summed = sum((price or 0.0) * tokens for price, tokens in zip(by_class, (mix.fresh, mix.cached, mix.osl), strict=True)) / mix.osl
+    assert summed == pytest.approx(whole, rel=1e-9)
 
 
 @given(rate=rates, watts=st.floats(1, 1e6))
@@ -115,7 +114,7 @@ def test_price_scales_linearly_and_speed_inversely(rate: float, usd: float, fact
 
 @given(mix=mixes, prefill=rates, decode=rates, low=st.floats(0.5, 1), high=st.floats(1, 2))
 def test_the_interval_holds_the_value(mix: Mix, prefill: float, decode: float, low: float, high: float) -> None:
-    cost = compose(mix, PhaseRate(tokens_per_s=prefill, step_low=low, step_high=high), PhaseRate(tokens_per_s=decode, step_low=low, step_high=high))
+    cost = composed(mix, PhaseRate(tokens_per_s=prefill, step_low=low, step_high=high), PhaseRate(tokens_per_s=decode, step_low=low, step_high=high))
     assert cost.gpu_s_ci95 is not None
     assert cost.gpu_s_ci95[0] <= cost.gpu_s <= cost.gpu_s_ci95[1]
     assert cost.gpu_s_ci95[0] > 0
@@ -138,6 +137,8 @@ def test_energy_is_added_only_to_a_price_that_leaves_it_out() -> None:
     without = price(usd_per_gpu_hour=1.0, includes=("capex",), usd_per_kwh=0.1)
     assert gpu_hour_usd(without, 1300.0) == (pytest.approx(1.13), None)  # 1.3 kW x $0.10
     assert gpu_hour_usd(without, None) == (1.0, "price without energy: no facility watts (give --watts)")
+    planned = gpu_hour_usd(dataclasses.replace(without, provisioned_kw_per_gpu=1.73), None)
+    assert planned == (pytest.approx(1.173), "electricity of the planned 1.73 kW, an upper bound: what the node draws is not known (give --watts)")
     assert gpu_hour_usd(price(usd_per_gpu_hour=1.0, includes=("capex", "energy"), usd_per_kwh=0.1), 1300.0) == (1.0, None)
     assert gpu_hour_usd(price(usd_per_gpu_hour=1.0, includes=None, usd_per_kwh=0.1), 1300.0) == (1.0, None)
     assert gpu_hour_usd(price(usd_per_gpu_hour=1.0, includes=(), usd_per_kwh=None), 1300.0)[1] == "price without energy: the price book lacks usd_per_kwh"

@@ -14,7 +14,7 @@ from profiler.economics.expression import evaluate, parse
 
 # 0.2 s of prefill and 0.64 s of decode at $0.001 per GPU-second (tests/profiler/handmade_run.py), drawing 700 W and 480 W.
 REQUEST: dict[str, float | None] = {
-    "usd_per_gpu_hour": 3.6, "utilisation": 1.0, "energy_in_usd_per_gpu_hour": 0.0, "fresh": 8192, "cached": 0, "osl": 1024,
+    "price_usd_per_gpu_hour": 3.6, "owned": 0, "energy_apart": 0, "by_joules": 0, "utilisation": 1.0, "fresh": 8192, "cached": 0, "osl": 1024,
     "prefill_tokens_per_s": 40_960, "decode_tokens_per_s": 1600, "prefill_j_per_token": 700 / 40_960, "decode_j_per_token": 480 / 1600,
 }  # fmt: skip
 
@@ -56,8 +56,9 @@ def test_a_request_is_priced_as_by_hand() -> None:
 
 
 def test_energy_goes_by_joules_and_adds_up_to_the_bill() -> None:
-    # 140 J of prefill and 307.2 J of decode. Of $3.60 an hour $0.72 are energy: 0.84 s cost $0.000168 of energy and $0.000672 of time.
-    found = solve_all(("input_usd", "output_usd", "usd_per_mtok"), REQUEST | {"energy_in_usd_per_gpu_hour": 0.72})
+    # 140 J of prefill and 307.2 J of decode. 9 kW at 8 cents are $0.72 an hour beside $2.88: 0.84 s cost $0.000168 of energy and $0.000672 of time.
+    electricity = {"energy_apart": 1, "billed_by_plan": 0, "node_w": 9000 / 1.25, "pue": 1.25, "usd_per_kwh": 0.08}
+    found = solve_all(("input_usd", "output_usd", "usd_per_mtok"), REQUEST | {"price_usd_per_gpu_hour": 2.88, "by_joules": 1} | electricity)
     assert found["input_usd"] == pytest.approx(0.0008 * 0.2 + 0.000168 * 140 / 447.2)
     assert found["output_usd"] == pytest.approx(0.0008 * 0.64 + 0.000168 * 307.2 / 447.2)
     assert (found["input_usd"] or 0) + (found["output_usd"] or 0) == pytest.approx((found["usd_per_mtok"] or 0) * 1024 / 1e6)
@@ -89,7 +90,9 @@ def test_an_annuity_pays_capital_and_its_cost() -> None:
 
 def test_places_and_power() -> None:
     assert solve("colocation_usd_per_gpu_hour", {"provisioned_kw": 1.73, "colocation_usd_per_kw_month": 130.0}) == pytest.approx(1.73 * 130 * 12 / 8760)
-    assert solve("energy_usd_per_gpu_hour", {"node_w": 1000.0, "pue": 1.3, "usd_per_kwh": 0.08}) == pytest.approx(0.104)
+    drawn = {"energy_apart": 1, "billed_by_plan": 0, "node_w": 1000.0, "pue": 1.3, "usd_per_kwh": 0.08, "provisioned_kw": 1.73}
+    assert solve("energy_in_usd_per_gpu_hour", drawn) == pytest.approx(0.104)
+    assert solve("energy_in_usd_per_gpu_hour", drawn | {"billed_by_plan": 1}) == pytest.approx(1.73 * 0.08)
     # 1.3 kW at 100 tokens/s are 13 J = 3.6111e-6 kWh a token: 3.611 kWh and at 400 g/kWh 1,444 g per million.
     assert solve("gco2_per_mtok", {"facility_w": 1300.0, "output_tokens_per_s": 100.0, "grid_gco2_per_kwh": 400.0}) == pytest.approx(1444.444, rel=1e-6)
 
@@ -113,7 +116,7 @@ def test_a_published_production_day() -> None:
     266,000 x $0.55 + 342,000 x $0.14 + 168,000 x $2.19 = $562,100; they publish $562,027 and a profit of 545 % of the cost.
     """
     day: dict[str, float | None] = {
-        "usd_per_gpu_hour": 2.0, "utilisation": 1.0, "energy_in_usd_per_gpu_hour": 0.0, "fresh": 266e9, "cached": 342e9, "osl": 168e9,
+        "price_usd_per_gpu_hour": 2.0, "owned": 0, "energy_apart": 0, "by_joules": 0, "utilisation": 1.0, "fresh": 266e9, "cached": 342e9, "osl": 168e9,
         "prefill_tokens_per_s": 73_700 / 8 * 266 / 608, "decode_tokens_per_s": 14_800 / 8, "cache_residency_s": 0.0, "kv_bytes_per_token": 1.0,
         "kv_room_bytes": 1.0, "sell_input_usd_per_mtok": 0.55, "sell_cached_usd_per_mtok": 0.14, "sell_output_usd_per_mtok": 2.19,
     }  # fmt: skip

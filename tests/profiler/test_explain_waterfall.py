@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from profiler.economics.derive import derive_run
-from profiler.economics.formulas import gpu_hour_usd
+from profiler.economics.hour import gpu_hour_usd
 from profiler.economics.points import derive_point
 from profiler.explain.bar import Bar
 from profiler.explain.causes import slowness

@@ -122,7 +122,7 @@ def test_a_users_book_overrides_what_it_names(tmp_path: Path) -> None:
         ("[gpus.h20]\npue = 1.2", "line 1: gpus.h20: unknown GPU 'h20'; did you mean h200"),
         ("[gpus.h200]\n\nusd_per_gpu_hour = { rent_3y = 1 }", "line 3: gpus.h200.usd_per_gpu_hour.rent_3y: unknown kind of price"),
         ("[gpus.h200]\nusd_per_gpu_hour = 1.2", "line 2: gpus.h200.usd_per_gpu_hour: should be a table"),
-        ('[gpus.h200]\nusd_per_gpu_hour = { rent_3yr = "1.60" }', "should be a number (US dollars per GPU and hour), not '1.60'"),
+        ('[gpus.h200]\nusd_per_gpu_hour = { rent_3yr = "1.60" }', "should be a number (US dollars per GPU and hour), not text; other currencies"),
         ("[gpus.h200]\nusd_per_gpu_hour = { rent_3yr = true }", "should be a number"),
         ("[gpus.h200]\nusd_per_gpu_hour = { rent_3yr = -1.6 }", "-1.6: should be US dollars per GPU and hour, above 0 to 1000"),
         ("[gpus.h200]\nusd_per_gpu_hour = { rent_3yr = 0 }", "0: should be US dollars"),
