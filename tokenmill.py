@@ -1,4 +1,4 @@
-"""tokenmill for Python users: `tokenmill.read("runs/...")`, `tokenmill.frame(run)`. `python3 -m tokenmill` is the command line, installed or not.
+"""tokenmill for Python users: `tokenmill.read("runs/**").points` is a DataFrame. `python3 -m tokenmill` is the command line, installed or not.
 
 Names are loaded when first asked for: `import tokenmill` costs nothing.
 """
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from profiler.economics.derive import Derived, derive_run
     from profiler.economics.prices import PricePick, load_price_book, pick_price
     from profiler.record.store import Run
-    from profiler.report.frame import frame, read
+    from profiler.report.frame import frame
+    from profiler.report.notebook import Reading, read
     from triton_kernels.errors import TokenmillError
     from workloads.model_spec import ModelSpec
     from workloads.read_model import read_model
@@ -22,18 +23,19 @@ _HOME = {
     "Derived": "profiler.economics.derive",
     "ModelSpec": "workloads.model_spec",
     "PricePick": "profiler.economics.prices",
+    "Reading": "profiler.report.notebook",
     "Run": "profiler.record.store",
     "TokenmillError": "triton_kernels.errors",
     "derive_run": "profiler.economics.derive",
     "frame": "profiler.report.frame",
     "load_price_book": "profiler.economics.prices",
     "pick_price": "profiler.economics.prices",
-    "read": "profiler.report.frame",
+    "read": "profiler.report.notebook",
     "read_model": "workloads.read_model",
 }
 
 __all__ = [
-    "Derived", "ModelSpec", "PricePick", "Run", "TokenmillError", "derive_run", "frame", "load_price_book", "pick_price", "read", "read_model",
+    "Derived", "ModelSpec", "PricePick", "Reading", "Run", "TokenmillError", "derive_run", "frame", "load_price_book", "pick_price", "read", "read_model",
 ]  # fmt: skip
 
 

@@ -10,10 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
+from profiler.commands.audit import audit
+from profiler.commands.compare import compare
 from profiler.commands.cost import cost
 from profiler.commands.doctor import doctor
 from profiler.commands.explain import explain
 from profiler.commands.floor import floor
+from profiler.commands.history import history
 from profiler.commands.kernels import kernels
 from profiler.commands.list import list_command
 from profiler.commands.report import report
@@ -27,9 +30,12 @@ COMMANDS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     ("Measure", "floor", floor),
     ("Understand", "report", report),
     ("Understand", "explain", explain),
+    ("Understand", "compare", compare),
+    ("Understand", "history", history),
     ("Understand", "list", list_command),
     ("Understand", "kernels", kernels),
     ("Decide", "cost", cost),
+    ("Decide", "audit", audit),
 )
 
 # What the operating system says when the user's disk, quota or permissions are in the way.
@@ -38,7 +44,7 @@ _USER_FIXABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ER
 app = typer.Typer(
     name="tokenmill",
     help="What does a token cost on this GPU node, why, and what would make it cheaper?",
-    epilog="Exit codes: 0 done, 1 failed, 2 for you to fix, 3 measured but not valid, 130/143 interrupted (finished points are kept).",
+    epilog="Exit codes: 0 done, 1 failed, 2 for you to fix, 3 measured but not valid, 4 a gate or a claim failed, 130/143 interrupted, points kept.",
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},

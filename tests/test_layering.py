@@ -13,23 +13,30 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("triton_kernels", "workloads", "profiler")  # each may import itself and those before it
-ALLOWED = {"torch", "triton", "numpy", "pandas", "scipy", "typer", "rich", "pynvml", "psutil", "safetensors"}
-HEAVY = ("torch", "pandas", "triton", "numpy", "transformers", "scipy")
+ALLOWED = {"torch", "triton", "numpy", "pandas", "scipy", "typer", "rich", "pynvml", "psutil", "safetensors", "duckdb", "jinja2", "matplotlib"}
+HEAVY = ("torch", "pandas", "triton", "numpy", "transformers", "scipy", "duckdb", "jinja2", "matplotlib")
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 
 # What every command reads before it knows whether it needs torch, and what must work on a laptop that has none.
 LIGHT = (
+    "profiler.audit.audit",
     "profiler.cli",
+    "profiler.compare.comparison",
+    "profiler.compare.history",
     "profiler.economics.derive",
     "profiler.economics.formulas",
     "profiler.explain.explanation",
     "profiler.explain.trace",
+    "profiler.fleet.points",
+    "profiler.fleet.summary",
     "profiler.gpus",
     "profiler.measure.point_spec",
     "profiler.measure.reasons",
     "profiler.modelled.closure",
     "profiler.economics.prices",
+    "profiler.record.json_schema",
     "profiler.record.store",
+    "profiler.report.notebook",
     "tokenmill",
     "workloads.catalogue",
     "workloads.deployment",

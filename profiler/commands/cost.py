@@ -1,8 +1,9 @@
-"""`tokenmill cost`: economics of figures given by flags, or of a recorded run at another price."""
+"""`tokenmill cost`: economics of figures given by flags, or of a recorded run or a result file at another price, and what a planner asks of them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,48 +12,88 @@ import typer
 from profiler.commands.price_options import (
     PRICE_PANEL,
     AsJson,
+    CacheResidency,
     KwPerGpu,
     NodeWatts,
+    Own,
     PriceBookFile,
     PriceKind,
     Pue,
     RunsFolder,
+    Settings,
     UsdPerGpuHour,
     Utilisation,
     price_flags,
-)  # fmt: skip
+)
 from triton_kernels.errors import TokenmillError
 
 if TYPE_CHECKING:
+    from profiler.economics.decisions import Asked
     from profiler.economics.given import Given
     from profiler.economics.price_book import PriceBook
+    from profiler.economics.prices import PricePick
+    from profiler.record.store import Run
 
 _GIVEN = "Figures given"
+_ASKED = "Asked"
 
 
 def cost(
-    run: Annotated[str | None, typer.Argument(metavar="RUN", help="A recorded run (path, id or `last`) to price again.", show_default=False)] = None,
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN|FILE", help="A recorded run (path, id or `last`) or a result file of another tool, to price again.", show_default=False
+        ),
+    ] = None,
     tokens_per_s_per_gpu: Annotated[float | None, typer.Option(help="Output tokens/s per GPU of the whole deployment.", rich_help_panel=_GIVEN)] = None,
     input_tokens_per_s: Annotated[float | None, typer.Option(help="Prefill: input tokens/s of --gpus GPUs together.", rich_help_panel=_GIVEN)] = None,
     output_tokens_per_s: Annotated[float | None, typer.Option(help="Decode: output tokens/s of --gpus GPUs together.", rich_help_panel=_GIVEN)] = None,
     gpus: Annotated[int | None, typer.Option(help="GPUs that the two rates are of (1 when not given).", rich_help_panel=_GIVEN)] = None,
-    mix_tokens: Annotated[str | None, typer.Option(metavar="IN/OUT", help="Tokens to be billed, such as 608e9/168e9.", rich_help_panel=_GIVEN)] = None,
+    mix_tokens: Annotated[
+        str | None,
+        typer.Option(metavar="IN/OUT[/CACHED]", help="Tokens to be billed, such as 608e9/168e9/342e9; cached ones are of the input.", rich_help_panel=_GIVEN),
+    ] = None,
+    price_list: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|IN/OUT[/CACHED]", help="What tokens are sold for, $ per Mtok: margin, break-even, revenue.", rich_help_panel=_ASKED),
+    ] = None,
+    target_usd_per_mtok: Annotated[float | None, typer.Option(help="What an output token may cost: the rate it needs.", rich_help_panel=_ASKED)] = None,
+    mw: Annotated[float | None, typer.Option("--mw", help="Megawatts of a site: its GPUs, tokens/s, cost and revenue.", rich_help_panel=_ASKED)] = None,
+    grid: Annotated[str | None, typer.Option(metavar="NAME|G", help="Grid of the book, or g CO2 per kWh: carbon of tokens.", rich_help_panel=_ASKED)] = None,
+    at_least: Annotated[float | None, typer.Option(help="RUN: the cheapest mix of at least so many tokens/s per user.", rich_help_panel=_ASKED)] = None,
+    rent_or_own: Annotated[
+        bool, typer.Option("--rent-or-own", help="Every way to pay for the hours; --usd-per-gpu-hour is then paid for hours used.", rich_help_panel=_ASKED)
+    ] = False,
+    sensitivity: Annotated[bool, typer.Option("--sensitivity", help="What each input does to $ per Mtok, strongest first.", rich_help_panel=_ASKED)] = False,
+    split_by_floor: Annotated[
+        bool, typer.Option("--split-by-floor", help="FILE: input and output by the model's own floor times (loads torch).", rich_help_panel=_ASKED)
+    ] = False,
     usd_per_gpu_hour: UsdPerGpuHour = None,
     gpu: Annotated[
         str | None, typer.Option(metavar="KEY", help="Take price and planned kW of this GPU from the price book.", rich_help_panel=PRICE_PANEL)
     ] = None,
     price_kind: PriceKind = None,
+    own: Own = None,
+    settings: Settings = None,
     price_book: PriceBookFile = None,
     kw_per_gpu: KwPerGpu = None,
     watts: NodeWatts = None,
     pue: Pue = None,
     utilisation: Utilisation = 1.0,
+    cache_residency: CacheResidency = None,
     root: RunsFolder = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
-    """$ per million tokens and tokens/s per MW, of given figures or of a recorded run."""
+    """$ per million tokens by class, tokens/s per MW, margin, break-even: of given figures, a recorded run, or another tool's result.
+
+    A site of 10 MW: cost --mw 10 --gpu h200 --tokens-per-s-per-gpu 1500 --price-list deepseek-r1. Rent or own at 60 % busy:
+    cost last --rent-or-own --utilisation 0.6. What must be reached: cost --gpu gb300 --target-usd-per-mtok 0.10.
+    """
+    from profiler.economics.decisions import Asked, grid_named, price_list_named
     from profiler.economics.given import Given, parse_mix_tokens
+    from profiler.economics.owning import parse_settings
     from profiler.economics.price_book import load_price_book
+    from profiler.economics.prices import check_positive
 
     given = Given(
         tokens_per_s_per_gpu=tokens_per_s_per_gpu,
@@ -61,11 +102,23 @@ def cost(
         gpus=gpus,
         mix_tokens=parse_mix_tokens(mix_tokens) if mix_tokens is not None else None,
     )
-    if price_kind is not None and usd_per_gpu_hour is not None:
-        raise TokenmillError("--price-kind chooses a price of the book and --usd-per-gpu-hour gives one: use one or the other")
-    flags = price_flags(usd_per_gpu_hour=usd_per_gpu_hour, price_kind=price_kind, watts=watts, pue=pue, kw_per_gpu=kw_per_gpu, utilisation=utilisation)
+    for flag, value in {"--target-usd-per-mtok": target_usd_per_mtok, "--mw": mw, "--at-least": at_least, "--cache-residency": cache_residency}.items():
+        check_positive(flag, value)
     book = load_price_book(price_book)
-    document = _of_given(given, book, gpu, flags) if run is None else _of_run(run, root, given, book, gpu, flags)
+    flags = price_flags(
+        usd_per_gpu_hour=usd_per_gpu_hour, price_kind=price_kind, watts=watts, pue=pue, kw_per_gpu=kw_per_gpu, utilisation=utilisation, own=own,
+        owning=parse_settings(settings or []), cache_residency=cache_residency,
+    )  # fmt: skip
+    if settings and own is None and not rent_or_own:
+        raise TokenmillError("--set is of figures of owning: give --own colocation, --own own_site or --rent-or-own as well")
+    asked = Asked(
+        price_list=price_list_named(price_list, book.owned) if price_list is not None else None,
+        target_usd_per_mtok=target_usd_per_mtok,
+        site_mw=mw,
+        grid=grid_named(grid, book.owned) if grid is not None else None,
+    )
+    request = _Request(given=given, asked=asked, book=book, flags=flags, at_least=at_least, ways=rent_or_own, sensitivity=sensitivity, by_floor=split_by_floor)
+    document = _of_given(request, gpu) if run is None else _of_run(request, run, root, gpu)
     if as_json:
         print(json.dumps(document, allow_nan=False))
         return
@@ -74,29 +127,90 @@ def cost(
     print_cost(document)
 
 
-def _of_given(given: Given, book: PriceBook, gpu: str | None, flags: dict[str, Any]) -> dict[str, Any]:
-    from profiler.economics.given import cost_of_given
+class _Request:
+    """What was asked, in one piece."""
+
+    def __init__(
+        self, *, given: Given, asked: Asked, book: PriceBook, flags: dict[str, Any], at_least: float | None, ways: bool, sensitivity: bool, by_floor: bool
+    ) -> None:
+        self.given, self.asked, self.book, self.at_least = given, asked, book, at_least
+        self.sensitivity, self.by_floor, self.ways = sensitivity, by_floor, ways
+        # With --rent-or-own the price given is an hourly rent beside the book's ways, and not the one they are replaced by.
+        self.usd_per_hour_used = flags["usd_per_gpu_hour"] if ways else None
+        self.flags = {**flags, "usd_per_gpu_hour": None} if ways else flags
+
+
+def _of_given(request: _Request, gpu: str | None) -> dict[str, Any]:
+    from profiler.economics.given import cost_of_given, given_inputs
     from profiler.economics.prices import pick_price
     from profiler.gpus import gpu_named
 
-    given.check()
+    flags = request.flags
+    if request.at_least is not None or request.by_floor:
+        raise TokenmillError(f"{'--at-least' if request.at_least is not None else '--split-by-floor'} is for a RUN or FILE")
     if flags["pue"] is not None and flags["watts"] is None:
         raise TokenmillError("--pue multiplies the node's power: give --watts as well")
-    return cost_of_given(given, pick_price(book, gpu_named(gpu).key if gpu is not None else None, **flags))
+    key = gpu_named(gpu).key if gpu is not None else None
+    price = pick_price(request.book, key, **flags)
+    rate_needed = request.asked.site_mw is None and request.asked.target_usd_per_mtok is None and not request.ways
+    document = cost_of_given(request.given, price, rate_needed=rate_needed)
+    return document | _answers(request, given_inputs(request.given, price), price, None, key)
 
 
-def _of_run(run: str, root: Path, given: Given, book: PriceBook, gpu: str | None, flags: dict[str, Any]) -> dict[str, Any]:
+def _of_run(request: _Request, run: str, root: Path, gpu: str | None) -> dict[str, Any]:
+    from profiler.commands.recorded import found_run
     from profiler.economics.derive import derive_run, price_for_run
     from profiler.economics.given import Given
-    from profiler.record.store import read_run
+    from profiler.economics.hour import hour_inputs
+    from profiler.report.rows import cheapest, rows_of
 
-    if given != Given():
+    if request.given != Given():
         raise TokenmillError(
             "a RUN brings its own rates: leave out --tokens-per-s-per-gpu, --input-tokens-per-s, --output-tokens-per-s, --gpus and --mix-tokens"
         )
     if gpu is not None:
         raise TokenmillError("a RUN brings its own GPU: leave out --gpu, or give a price with --usd-per-gpu-hour")
-    recorded = read_run(run, root)
-    price = price_for_run(recorded, book, **flags)
+    recorded = found_run(run, root)
+    if request.by_floor:
+        recorded = _with_floors(recorded)
+    price = price_for_run(recorded, request.book, **request.flags)
     derived = derive_run(recorded, price)
-    return {"schema_version": 1, "run_id": recorded.header.get("run_id"), "price": price.json(), **derived.json()}
+    document = {"schema_version": 1, "run_id": recorded.header.get("run_id"), "price": price.json(), **derived.json()}
+    rows = [row for row in rows_of(derived) if request.at_least is None or ((row.mix or {}).get("tokens_per_s_per_user") or 0.0) >= request.at_least]
+    best = cheapest(rows)
+    document["at_least_tokens_per_s_per_user"] = request.at_least
+    document["cheapest"] = None if best is None or best.mix is None else best.mix.get("points")
+    mix = best.mix if best is not None and best.mix is not None else {}
+    return document | _answers(request, mix.get("equation_inputs") or hour_inputs(price, node_w=price.node_w), price, mix, price.gpu_key)
+
+
+def _with_floors(run: Run) -> Run:
+    """The run with the floors of its serving points' classes, by which their shared GPU-seconds are split."""
+    from dataclasses import replace
+
+    from profiler.economics.serving import floor_split, is_serving
+
+    return replace(run, points=[{**point, "floor_split": floor_split(point)} if is_serving(point) else point for point in run.points])
+
+
+def _answers(request: _Request, inputs: Mapping[str, float | None], price: PricePick, mix: Mapping[str, Any] | None, gpu_key: str | None) -> dict[str, Any]:
+    """The parts of the document that were asked for beside the price of a token. `mix`: the cheapest of a run, {} where it has none, None without a run."""
+    from profiler.economics.decisions import NO_RATE, Asked, decided, per_system
+    from profiler.economics.tornado import tornado
+    from profiler.economics.ways_to_pay import ways_to_pay
+
+    system = request.book.owned.system_of(gpu_key)
+    answers: dict[str, Any] = {} if system is None else {"per_system": per_system(system, inputs)}
+    if request.asked != Asked():
+        usd = (mix or {}).get("usd_per_mtok") or {}
+        noise = (usd["ci95"][0] / usd["value"], usd["ci95"][1] / usd["value"]) if usd.get("ci95") else None
+        answers["decisions"] = decided(inputs, request.asked, noise=noise, why_no_rate=NO_RATE if mix is None else "no valid mix has a price")
+    if request.sensitivity:
+        answers["sensitivity"] = [swing.json() for swing in tornado(inputs, price, (mix or {}).get("equation_ci95") or {})]
+    if request.ways:
+        if gpu_key is None:
+            raise TokenmillError("--rent-or-own needs a GPU of the price book: give --gpu")
+        kept = ("watts", "pue", "kw_per_gpu", "utilisation", "cache_residency_s")
+        pick = {name: request.flags[name] for name in kept}
+        answers["ways_to_pay"] = ways_to_pay(request.book, gpu_key, inputs, pick, request.flags["owning"], request.usd_per_hour_used)
+    return answers

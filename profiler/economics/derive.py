@@ -72,19 +72,25 @@ def price_for_run(
     kw_per_gpu: float | None = None,
     kind: str | None = None,
     utilisation: float = 1.0,
+    own: str | None = None,
+    owning: Mapping[str, float] | None = None,
+    cache_residency_s: float | None = None,
 ) -> PricePick:
-    """The price to read a run at: what is given now, else what was declared when it ran, else the book's for its GPU.
+    """The price to read a run at: what is given now, else what was declared when it ran, else the book's for its GPU. Parameters as pick_price's.
 
     Raises TokenmillError when the record's own price is not what it should be.
     """
     try:
         recorded = price_from_json(run.header["price"]) if run.header.get("price") else None
-        declared = recorded is not None and recorded.provenance == "assumed" and kind is None
+        declared = recorded is not None and recorded.provenance == "assumed" and kind is None and own is None
         if recorded is not None:
             usd_per_gpu_hour = recorded.usd_per_gpu_hour if usd_per_gpu_hour is None and declared else usd_per_gpu_hour
             pue = recorded.pue if pue is None and recorded.pue_provenance == "assumed" else pue
             watts = recorded.node_w if watts is None else watts
         gpu_key = next((point["gpu_key"] for point in run.points if point.get("gpu_key")), recorded.gpu_key if recorded else None)
-        return pick_price(book, gpu_key, usd_per_gpu_hour=usd_per_gpu_hour, pue=pue, watts=watts, kw_per_gpu=kw_per_gpu, kind=kind, utilisation=utilisation)
+        return pick_price(
+            book, gpu_key, usd_per_gpu_hour=usd_per_gpu_hour, pue=pue, watts=watts, kw_per_gpu=kw_per_gpu, kind=kind, utilisation=utilisation, own=own,
+            owning=owning, cache_residency_s=cache_residency_s,
+        )  # fmt: skip
     except DAMAGE as error:
         raise damaged(run, "the recorded price", error) from error

@@ -131,7 +131,7 @@ EQUATIONS: dict[str, Equation] = {
     # One request, in GPU-seconds. A cached token takes no arithmetic; while it is held, its share of the cache's room serves nobody else.
     "prefill_gpu_s": _equation("s", "fresh / prefill_tokens_per_s", "GPU-seconds of the fresh input"),
     "decode_gpu_s": _equation("s", "osl / decode_tokens_per_s", "GPU-seconds of the output"),
-    "charged_cached": _equation("tokens", "(cached if cache_residency_s > 0 else 0) if cached > 0 else 0", "cached input tokens whose holding is known, and charged"),
+    "charged_cached": _equation("tokens", "(cached if cache_residency_s > 0 else 0) if cached > 0 else 0", "cached input tokens whose holding is known"),
     "cached_gpu_s": _equation(
         "s",
         "charged_cached * cache_residency_s * kv_bytes_per_token / kv_room_bytes if charged_cached > 0 else 0",

@@ -11,6 +11,7 @@ from profiler.economics.hour import gpu_hour_usd, hour_inputs
 from profiler.economics.points import is_reduced, joule_edges, point_watts
 from profiler.economics.prices import PricePick
 from profiler.economics.request import Held, PhaseRate, Request, compose
+from profiler.economics.serving import is_serving, serving_mix
 from profiler.gpus import GPUS
 from profiler.modelled.fits import USABLE_MEMORY
 from profiler.modelled.mix import Mix, parse_mix
@@ -20,10 +21,15 @@ SAME = ("mix", "model", "weights", "precision", "kv_cache", "tp", "ep", "dp", "s
 
 
 def derive_mixes(points: Sequence[Mapping[str, Any]], price: PricePick | None) -> list[dict[str, Any]]:
-    """One mix for each decode point that serves one, with the fastest prefill that it agrees with. Takes points that derive_point has been over."""
+    """One mix for each decode point that serves one, with the fastest prefill that it agrees with; and for each serving point, which has both in it.
+
+    Takes points that derive_point has been over.
+    """
     prefills = [p for p in points if p.get("phase") == "prefill" and p.get("mix")]
     decodes = [p for p in points if p.get("phase") == "decode" and p.get("mix") and p.get("status", "ok") == "ok"]
-    return [_mix(decode, _partner(decode, prefills), price) for decode in decodes]
+    served = [p for p in points if is_serving(p) and p.get("mix") and p.get("status", "ok") == "ok"]
+    mixes = [_mix(decode, _partner(decode, prefills), price) for decode in decodes]
+    return mixes + [{field: p.get(field) for field in SAME} | serving_mix(p, price) for p in served]
 
 
 def _partner(decode: Mapping[str, Any], prefills: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

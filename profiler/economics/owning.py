@@ -79,8 +79,8 @@ def parse_settings(texts: tuple[str, ...] | list[str]) -> dict[str, float]:
     found: dict[str, float] = {}
     for part in (part for text in texts for part in text.split(",") if part.strip()):
         name, equals, number = (piece.strip() for piece in part.partition("="))
-        if name not in INPUTS:
-            raise unknown("input", name, INPUTS)
+        if name not in OWNING:
+            raise unknown("figure of owning", name, OWNING)
         given = INPUTS[name]
         try:
             value = float(number)

@@ -7,6 +7,7 @@ from typing import Any
 
 from profiler.economics.formulas import Watts, per_mw, watts_of, weakest
 from profiler.economics.prices import PricePick
+from profiler.economics.serving import derive_serving, is_serving
 from profiler.gpus import GpuSpec
 from profiler.modelled.floor_math import Floor, floor_of_plan, share_of_roofline
 from profiler.modelled.link import LinkTime, collective_seconds, span_of
@@ -25,6 +26,8 @@ def derive_point(point: Mapping[str, Any], plan: Mapping[str, Any] | None, gpu: 
     Rates are per GPU of the deployment and per second of the windows; energies in joules per token; `floor_s` at the run's own measured ceilings, else (and for
     lanes they lack) at the datasheet's. `price` is asked for PUE, declared watts and provisioned kW only.
     """
+    if is_serving(point):
+        return derive_serving(point, price)
     links = _collectives(point, plan, gpu)
     rates = _rates(point, links)
     energy = _energy(point)
@@ -37,6 +40,11 @@ def derive_point(point: Mapping[str, Any], plan: Mapping[str, Any] | None, gpu: 
     derived["provenance"] = {name: kind for name, kind in kinds.items() if derived.get(name.split(".")[0]) is not None}
     derived["warnings"] = [*(point.get("warnings") or ()), *_kernel_warnings(point), *_network_warnings(derived)]
     return derived
+
+
+def rates_of_point(point: Mapping[str, Any], plan: Mapping[str, Any] | None, gpu: GpuSpec | None) -> dict[str, float | None]:
+    """The rates and joules per token of derive_point alone, for a fleet of points. Of the plan it needs the collectives, and those of several GPUs only."""
+    return {**_rates(point, _collectives(point, plan, gpu)), **_energy(point)}
 
 
 def time_kind(point: Mapping[str, Any]) -> str:

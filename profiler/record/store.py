@@ -17,7 +17,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +29,8 @@ from profiler.record.redact import redacted_argv
 from profiler.record.rows import KINDS, compressed, digest, text_of
 from profiler.record.schema import SCHEMA_VERSION
 from triton_kernels.errors import TokenmillError
+
+Parse = Callable[[bytes], Any]
 
 RUN_ID = re.compile(r"[a-z0-9-]{1,64}", re.ASCII)
 PLAN_ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
@@ -199,12 +201,31 @@ def _sync_folder(path: Path) -> None:
         os.close(fd)
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def parsed(text: bytes) -> Any:
+    """JSON without NaN and infinities. ValueError or RecursionError otherwise."""
+    return _DECODER.decode(text.decode())
+
+
 def read_run(ref: str | Path, root: Path = Path("runs")) -> Run:
     """The run that `ref` names: a path (of its folder or a file in it), an id under `root`, or `last` for the newest.
 
     Its files are untrusted: sizes are capped, links are not followed, names inside are checked. A torn last line is dropped. TokenmillError otherwise.
     """
     path = _find(str(ref), root)
+    header = read_header(path)
+    points = list(read_points(path))
+    return Run(path=path, header=header, points=points, plans=read_plans(path, (p.get("plan") for p in points)))
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The run.json of the run in the folder `path`. TokenmillError for one that is damaged or newer than this tokenmill."""
     header = _object(path / "run.json", MOST_HEADER_BYTES)
     found = header.get("schema_version")
     if isinstance(found, bool) or not isinstance(found, int) or found < 1:
@@ -213,9 +234,7 @@ def read_run(ref: str | Path, root: Path = Path("runs")) -> Run:
         raise TokenmillError(f"{path}: was written by a newer tokenmill (schema {found}, this one reads up to {SCHEMA_VERSION}); upgrade tokenmill")
     if not isinstance(header.get("run_id"), str):
         raise TokenmillError(f"{path}/run.json: has no run_id; is it a tokenmill run?")
-    points = list(_points(path / "points.jsonl"))
-    names = {str(p.get("plan")) for p in points}
-    return Run(path=path, header=header, points=points, plans=_plans(path, sorted(n for n in names if PLAN_ID.fullmatch(n))))
+    return header
 
 
 def _find(ref: str, root: Path) -> Path:
@@ -236,19 +255,22 @@ def _find(ref: str, root: Path) -> Path:
     raise TokenmillError(f"no run {ref[:120]!r}: give a run's folder, an id under {root}, or `last`")
 
 
-def _plans(path: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The named plans, each in a file of its own, or all in the plans.json of a packed run (profiler.record.packed). What is not there is left out."""
+def read_plans(path: Path, ids: Iterable[Any], parse: Parse = parsed) -> dict[str, dict[str, Any]]:
+    """The plans of these ids, each in a file of its own, or all in the plans.json of a packed run (profiler.record.packed). What is not there is left out."""
+    names = sorted({str(name) for name in ids if PLAN_ID.fullmatch(str(name))})
     if (path / "plans.json").exists():
-        packed = _object(path / "plans.json", MOST_PLAN_BYTES)
+        packed = _object(path / "plans.json", MOST_PLAN_BYTES, parse)
         return {n: packed[n] for n in names if isinstance(packed.get(n), dict)}
-    return {n: _object(path / "plans" / f"{n}.json", MOST_PLAN_BYTES) for n in names if (path / "plans" / f"{n}.json").exists()}
+    return {n: _object(path / "plans" / f"{n}.json", MOST_PLAN_BYTES, parse) for n in names if (path / "plans" / f"{n}.json").exists()}
 
 
-def _points(path: Path) -> Iterator[dict[str, Any]]:
+def read_points(path: Path, parse: Parse = parsed) -> Iterator[dict[str, Any]]:
+    """The points of the run in the folder `path`, in the order they were committed. `parse` turns a line into what it holds."""
+    path = path / "points.jsonl"
     lines = file_bytes(path, MOST_POINTS_BYTES).split(b"\n") if path.exists() else [b""]
     for number, line in enumerate(lines[:-1], start=1):  # what follows the last line end is empty, or torn by a kill
         try:
-            point = json.loads(line, parse_constant=_refuse_constant)
+            point = parse(line)
         except (ValueError, RecursionError) as e:
             raise TokenmillError(f"{path}: line {number} is damaged ({_short(e)})") from e
         if not isinstance(point, dict) or not isinstance(point.get("point_id"), str) or not RUN_ID.fullmatch(point["point_id"]):
@@ -256,18 +278,14 @@ def _points(path: Path) -> Iterator[dict[str, Any]]:
         yield point
 
 
-def _object(path: Path, most_bytes: int) -> dict[str, Any]:
+def _object(path: Path, most_bytes: int, parse: Parse = parsed) -> dict[str, Any]:
     try:
-        value = json.loads(file_bytes(path, most_bytes), parse_constant=_refuse_constant)
+        value = parse(file_bytes(path, most_bytes))
     except (ValueError, RecursionError) as e:
         raise TokenmillError(f"{path}: is damaged ({_short(e)})") from e
     if not isinstance(value, dict):
         raise TokenmillError(f"{path}: is damaged (not a JSON object)")
     return value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON value")
 
 
 def _short(error: Exception) -> str:

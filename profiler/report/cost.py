@@ -10,6 +10,8 @@ from rich.table import Table
 
 from profiler.economics.formulas import BOUNDARIES
 from profiler.economics.prices import price_from_json, price_summary
+from profiler.report.decisions import print_decisions
+from profiler.report.numbers import NONE
 from profiler.report.text import dollars, printable, quantity
 
 _MEANING = {
@@ -24,10 +26,14 @@ _MEANING = {
 def print_cost(document: Mapping[str, Any], console: Console | None = None) -> None:
     """Prints the document of `cost --json`: of given figures, or of a run's mixes."""
     console = console or Console(highlight=False)
-    table = _mixes_table(document["mixes"]) if "mixes" in document else _given_table(document)
-    console.print(table)
+    table = _mixes_table(document["mixes"], document.get("cheapest")) if "mixes" in document else _given_table(document)
+    if table.row_count:
+        console.print(table)
     if "mixes" in document and not document["mixes"]:
         console.print("[yellow]This run has no mix: record one with `tokenmill run --phase both --mix 8k/1k`.[/]")
+    elif "mixes" in document and document["cheapest"] is None:
+        wanted = document["at_least_tokens_per_s_per_user"]
+        console.print(f"[yellow]No valid mix{'' if wanted is None else f' reaches {wanted:g} tokens/s per user'}.[/]")
     price = price_from_json(document["price"])
     console.print(f"[dim]Price: {printable(price_summary(price))}.[/]")
     for note in sorted({m["price_note"] for m in document.get("mixes", ()) if m["price_note"]} | {document.get("price_note") or ""} - {""}):
@@ -36,6 +42,7 @@ def print_cost(document: Mapping[str, Any], console: Console | None = None) -> N
         pue = "unknown" if price.pue is None else f"{price.pue:g} ({printable(price.pue_provenance)})"
         console.print(f"[dim]Power: {price.node_w:g} W per GPU at the node (assumed); PUE {pue}.[/]")
     why = document.get("why_null") or {}
+    print_decisions(document, console)
     if "usd_per_mtok" in why:
         console.print(f"[yellow]No $ per Mtok of a mix: {printable(why['usd_per_mtok'])}.[/]")
 
@@ -53,7 +60,17 @@ def _given_table(document: Mapping[str, Any]) -> Table:
             (f"{dollars(usd['value'])} / Mtok", label + (f"; {dollars(spread[0])} to {dollars(spread[1])} by kind of price" if spread else ""), "assumed")
         )
     if bill is not None:
-        rows.append((dollars(bill["total"]), f"bill: {dollars(bill['input'])} input + {dollars(bill['output'])} output", "assumed"))
+        held = f" + {dollars(bill['cached'])} cached" if bill["cached"] else ""
+        rows.append((dollars(bill["total"]), f"bill: {dollars(bill['input'])} input{held} + {dollars(bill['output'])} output", "assumed"))
+    if by_class:
+        rows += [(f"{dollars(value)} / Mtok", f"{name} tokens, by their GPU-time", "assumed") for name, value in by_class.items() if value is not None]
+        habit = document["whole_hour_usd_per_mtok"]
+        rows.append(
+            (f"{dollars(habit['input'])} and {dollars(habit['output'])}", "whole hour charged to input, and again to output: the public habit", "assumed")
+        )
+    if document["prefill_share_of_gpus"] is not None:
+        share = document["prefill_share_of_gpus"]
+        rows.append((f"{share:.1%} : {1 - share:.1%}", "prefill : decode GPUs", "assumed"))
     for boundary in BOUNDARIES:
         value, watts = document["tokens_per_s_per_mw"][boundary], document["watts_per_gpu"][boundary]
         if value is not None:
@@ -61,8 +78,9 @@ def _given_table(document: Mapping[str, Any]) -> Table:
     return _table(("figure", "of what", "provenance"), rows)
 
 
-def _mixes_table(mixes: Sequence[Mapping[str, Any]]) -> Table:
-    headings = ("mix", "format", "batch", "$ per Mtok out, all-in", "input", "output", "J/token out", "tok/s/MW", "kind")
+def _mixes_table(mixes: Sequence[Mapping[str, Any]], cheapest: Mapping[str, Any] | None) -> Table:
+    cached = any((mix["usd_per_mtok_by_class"] or {}).get("cached") is not None for mix in mixes)
+    headings = ("mix", "format", "batch", "$ per Mtok out, all-in", "input", *(("cached",) if cached else ()), "output", "J/token out", "tok/s/MW", "kind")
     rows = []
     for mix in mixes:
         usd, by_class = mix["usd_per_mtok"], mix["usd_per_mtok_by_class"] or {}
@@ -70,11 +88,12 @@ def _mixes_table(mixes: Sequence[Mapping[str, Any]]) -> Table:
         joules = mix["energy_j_per_output_token"]
         rows.append(
             (
-                mix["mix"],
-                mix["precision"] if mix["kv_cache"] == mix["precision"] else f"{mix['precision']}/{mix['kv_cache']} cache",
-                str(mix["batch"]),
+                f"{mix['mix']}{' ←' if mix['points'] == cheapest else ''}",
+                str(mix["precision"] or NONE) if mix["kv_cache"] in (None, mix["precision"]) else f"{mix['precision']}/{mix['kv_cache']} cache",
+                str(mix["batch"]) if mix["batch"] is not None else f"c{mix.get('concurrency')}",
                 _money(usd) if usd else f"- ({mix['why_null']})",
                 dollars(by_class.get("input")),
+                *((dollars(by_class.get("cached")),) if cached else ()),
                 dollars(by_class.get("output")),
                 "-" if joules is None else f"{joules:.3g}",
                 f"{quantity(mw[1])} ({mw[0]})" if mw else "-",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from profiler.report.text import plain
@@ -30,5 +31,11 @@ def _cell(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
+    return text_cell(str(value))
+
+
+@lru_cache(maxsize=1 << 16)
+def text_cell(value: str) -> str:
+    """A text that is safe in a cell. A column has few different ones, however many rows."""
     text = plain(value)
     return f"'{text}" if text.lstrip().startswith(_FORMULA) else text

@@ -1,66 +1,86 @@
-"""Points as one flat table: what CSV writes, and a pandas DataFrame for Python users. Imports pandas only when a frame is made."""
+"""Points as one flat table: what CSV and Parquet hold, and a pandas DataFrame for Python users. Imports pandas only when a frame is made."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from profiler.economics.derive import Derived, derive_run, price_for_run
 from profiler.economics.price_book import load_price_book
 from profiler.economics.prices import PricePick
-from profiler.record.store import Run, read_run
+from profiler.record.store import Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from profiler.report.notebook import Reading
+
 # Lists of records: a table has no room for them. They are in points.jsonl and in `report --json`.
-_LEFT_OUT = ("windows", "phases", "gpu_states")
+_LEFT_OUT = frozenset(("windows", "phases", "gpu_states"))
 
 # What a mix adds to the row of the decode point that it is composed from.
 _OF_MIX = ("output_tokens_per_s_per_gpu", "energy_j_per_output_token", "tokens_per_s_per_mw", "usd_per_mtok", "usd_per_mtok_by_class", "usd_per_gpu_hour")
 
 
-def read(ref: str | Path, root: str | Path = "runs") -> Run:
-    """A recorded run by its path, its id under `root`, or `last`. TokenmillError for anything else."""
-    return read_run(ref, Path(root))
-
-
-def frame(run: Run, price: PricePick | None = None) -> pd.DataFrame:
+def frame(run: Run | Reading, price: PricePick | None = None) -> pd.DataFrame:
     """One row per point with its derived figures, columns as in `tokenmill list schema`, nested ones joined by dots.
 
-    `price`: None takes the price declared with the run, else the price book's for its GPU. What was not measured is NaN or None.
+    `price`: None takes the one that a Reading was read at; of a Run the price declared with it, else the price book's for its GPU. What was not measured is
+    NaN or None.
     """
     import pandas as pd
 
-    price = price or price_for_run(run, load_price_book())
-    return pd.DataFrame(flat_rows(derive_run(run, price)))
+    if isinstance(run, Run):
+        return pd.DataFrame(flat_rows(derive_run(run, price or price_for_run(run, load_price_book()))))
+    return run.points if price is None else pd.DataFrame(flat_rows(*(derive_run(one, price) for one in run.runs)))
 
 
-def flat_rows(derived: Derived) -> list[dict[str, Any]]:
+def flat_rows(*derived: Derived) -> list[dict[str, Any]]:
     """Each point as one flat row; `mix.*` columns on the decode points that a mix is composed from. All rows have the same columns."""
-    mixes = {(mix.get("points") or {}).get("decode"): mix for mix in derived.mixes}
-    rows = []
+    rows = [row for one in derived for row in point_rows(one)]
+    columns = columns_of((name for row in rows for name in row), {name for row in rows for name, value in row.items() if value is not None})
+    return [{name: row.get(name) for name in columns} for row in rows]
+
+
+def point_rows(derived: Derived) -> Iterator[dict[str, Any]]:
+    """Each point as one flat row, with the columns that it has itself."""
+    mixes = {mix_point(mix): mix for mix in derived.mixes}
     for point in derived.points:
-        row = dict(_flat("", {name: value for name, value in point.items() if name not in _LEFT_OUT}))
+        row = flat({name: value for name, value in point.items() if name not in _LEFT_OUT})
         mix = mixes.get(point.get("point_id"))
         if mix is not None:
-            row |= dict(_flat("mix", {"valid": mix.get("valid"), **{name: mix.get(name) for name in _OF_MIX}}))
-        rows.append(row)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    empty = {name for name in columns if any(other.startswith(f"{name}.") for other in columns)}  # a null where other points have a table
-    return [{name: row.get(name) for name in columns if name not in empty} for row in rows]
+            row |= flat({"valid": mix.get("valid"), **{name: mix.get(name) for name in _OF_MIX}}, "mix.")
+        yield row
 
 
-def _flat(prefix: str, value: Any) -> Iterable[tuple[str, Any]]:
-    """Tables become dotted names; an interval becomes its two ends; other lists become text."""
-    if isinstance(value, Mapping) and value:
-        for name, inner in value.items():
-            yield from _flat(f"{prefix}.{name}" if prefix else str(name), inner)
-    elif isinstance(value, list) and len(value) == 2 and all(isinstance(end, int | float) for end in value):
-        yield f"{prefix}.low", value[0]
-        yield f"{prefix}.high", value[1]
-    elif isinstance(value, list):
-        yield prefix, "; ".join(str(item) for item in value) or None
-    else:
-        yield prefix, None if isinstance(value, Mapping) else value
+def mix_point(mix: Mapping[str, Any]) -> Any:
+    """The id of the point whose row a mix belongs to: the decode's, or of the one point that serves both phases."""
+    points = mix.get("points") or {}
+    return points.get("decode", points.get("serving"))
+
+
+def columns_of(names: Iterable[str], filled: Container[str]) -> list[str]:
+    """The columns of rows with these names: parts of one field side by side, in the order of first use. `filled`: names that are not null everywhere.
+
+    A name that is null in every row and a table in some (`step_s` of a point that did not run) is no column.
+    """
+    names = list(dict.fromkeys(names))
+    tables = {name[:dot] for name in names for dot, letter in enumerate(name) if letter == "."}
+    fields = {field: place for place, field in enumerate(dict.fromkeys(name.partition(".")[0] for name in names))}
+    return sorted((name for name in names if name not in tables or name in filled), key=lambda name: fields[name.partition(".")[0]])
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A row of plain values: tables become dotted names; an interval becomes its two ends; other lists become text."""
+    row: dict[str, Any] = {}
+    for key, value in values.items():
+        kind = value.__class__
+        if kind is dict and value:
+            row |= flat(value, f"{prefix}{key}.")
+        elif kind is list and len(value) == 2 and all(isinstance(end, int | float) for end in value):
+            row[f"{prefix}{key}.low"], row[f"{prefix}{key}.high"] = value
+        elif kind is list:
+            row[f"{prefix}{key}"] = "; ".join(str(item) for item in value) or None
+        else:
+            row[f"{prefix}{key}"] = None if kind is dict else value
+    return row

@@ -53,7 +53,8 @@ def _verdict(row: Row, price: PricePick | None) -> str:
     """One point's price with its interval, or its rate where there is no price, and what to think of it."""
     mix = row.mix
     assert mix is not None
-    name = f"{printable(mix.get('precision'))} batch {printable(mix.get('batch'))}"
+    size = f"batch {printable(mix.get('batch'))}" if mix.get("batch") is not None else f"concurrency {printable(mix.get('concurrency'))}"
+    name = f"{printable(mix.get('precision'))} {size}"
     dollars = mix.get("usd_per_mtok")
     untuned = ", untuned_kernels" if "untuned_kernels" in (mix.get("warnings") or ()) else ""
     if dollars is None:
@@ -89,7 +90,7 @@ def _sensor(points: Sequence[Figures]) -> str:
 def _best_decode(rows: Sequence[Row]) -> tuple[Figures | None, str]:
     valid = [row.decode for row in rows if row.decode is not None and ok(row.decode) and row.decode.get("valid")]
     best = max(valid, key=lambda point: point.get("output_tokens_per_s_per_gpu") or 0.0, default=None)
-    return best, "" if best is None else f"; decode alone, batch {best.get('batch')}"
+    return best, "" if best is None else f"; decode alone, batch {printable(best.get('batch'))}"
 
 
 def _watts_kind(boundary: str, kind: str | None, price: PricePick | None) -> str:

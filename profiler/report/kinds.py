@@ -51,6 +51,8 @@ def why_no_power(point: Figures) -> str:
 
 
 def why_no_prefill(row: Row) -> str:
+    if row.decode is not None and row.decode.get("kind") == "serving" and ok(row.decode):
+        return "a server's own rate: prefill shares its GPUs, and is in the all-in price"
     if row.prefill is not None:
         return _why_failed(row.prefill)
     return "no prefill measured: --phase both --mix ISL/OSL measures it" if row.decode is None or ok(row.decode) else _why_failed(row.decode)
@@ -68,15 +70,25 @@ def why_no_price(row: Row, price: PricePick | None) -> str:
     return str(row.mix.get("why_null") or (price.why_null if price else None) or "no price")
 
 
+def why_no_class(row: Row, price: PricePick | None) -> str:
+    """Why a row has no dollars by class; a server's are all-in until its shared steps are split."""
+    priced = row.mix is not None and row.mix.get("usd_per_mtok") is not None
+    return str((row.mix or {}).get("by_class_why_null")) if priced and (row.mix or {}).get("by_class_why_null") else why_no_price(row, price)
+
+
 def why_no_floor(point: Figures) -> str:
     if not ok(point):
         return _why_failed(point)
+    if point.get("kind") == "serving":
+        return "no roofline: another tool's result holds no plan"
     return "no roofline: a rate that the plan needs was neither measured nor is it on a datasheet"
 
 
 def _why_failed(point: Figures) -> str:
     status, error = point.get("status"), point.get("error")
-    name = f"{point.get('phase')} {point.get('precision')} batch {point.get('batch')}"
+    served = point.get("kind") == "serving"
+    size = f"concurrency {point.get('concurrency')}" if served else f"batch {point.get('batch')}"
+    name = f"{'serving' if served else point.get('phase')} {point.get('precision')} {size}"
     if status == "oom":
         why = str(error).partition("MemoryError: ")[2] if error and "what fits" in str(error) else ""
         return f"{name}: out of memory, a result too{f' ({why})' if why else ''}"

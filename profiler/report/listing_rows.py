@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import triton_kernels
-from profiler.economics.price_book import PriceKind, load_price_book
 from profiler.gpus import GPUS
+from profiler.record.json_schema import ID, json_schema
 from profiler.record.schema import FIELDS
+from profiler.report.listing import Listing, Row
+from profiler.report.listing_prices import grids, owning, price_lists, prices
 from triton_kernels.formats import FORMATS
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listing:
-    """`rows` for --json; `columns` for a terminal: heading -> text of a row; `notes` below the table."""
-
-    rows: list[Row]
-    columns: dict[str, Callable[[Row], str]]
-    notes: tuple[str, ...] = ()
 
 
 def gpus(_: str | None) -> Listing:
@@ -145,55 +135,18 @@ def operations(package: Path) -> list[Row]:
     return rows
 
 
-def prices(book_path: str | None) -> Listing:
-    book = load_price_book(book_path)
-    rows: list[Row] = [
-        {
-            "gpu": entry.gpu_key,
-            "usd_per_gpu_hour": dict(entry.usd_per_gpu_hour),
-            "default_kind": book.default_kind if book.default_kind in entry.usd_per_gpu_hour else next(iter(entry.usd_per_gpu_hour), None),
-            "includes": {kind: list(book.kinds[kind].includes) for kind in entry.usd_per_gpu_hour},
-            "provisioned_kw_per_gpu": entry.provisioned_kw_per_gpu,
-            "pue": entry.pue if entry.pue is not None else book.pue,
-            "source": entry.source,
-            "date": entry.date,
-            "placeholder": entry.placeholder,
-            "provenance": "reference",
-        }
-        for entry in book.entries.values()
-    ]
-    used = [kind for kind in book.kinds.values() if any(kind.name in row["usd_per_gpu_hour"] for row in rows)]
-    return Listing(
-        rows=rows,
-        columns={
-            "GPU": lambda r: r["gpu"],
-            **{kind.name: _price_of(kind.name) for kind in used},
-            "kW/GPU": lambda r: "-" if r["provisioned_kw_per_gpu"] is None else f"{r['provisioned_kw_per_gpu']:.4g}",
-            "PUE": lambda r: "-" if r["pue"] is None else f"{r['pue']:g}",
-        },
-        notes=(
-            "US dollars per GPU-hour by kind of price; kW/GPU is all-in utility power as planned. Third-party estimates (reference).",
-            *(f"{kind.name}{' (default)' if kind.name == book.default_kind else ''}: {kind.meaning}; {_includes(kind)}." for kind in used),
-            *(f"{row['gpu']} is a placeholder: {row['placeholder']}." for row in rows if row["placeholder"]),
-            *sorted({f"Source: {row['source']}{', ' + row['date'] if row['date'] else ''}." for row in rows}),
-            "Override with --price-book FILE or --usd-per-gpu-hour.",
-        ),
-    )
-
-
-def _price_of(kind: str) -> Callable[[Row], str]:
-    return lambda row: f"{row['usd_per_gpu_hour'][kind]:.4g}" if kind in row["usd_per_gpu_hour"] else "-"
-
-
-def _includes(kind: PriceKind) -> str:
-    return f"includes {', '.join(kind.includes) or 'nothing'}"
-
-
 def schema(_: str | None) -> Listing:
     return Listing(
         rows=[asdict(field) for field in FIELDS],
-        columns={"where": lambda r: r["where"], "field": lambda r: r["name"], "unit": lambda r: r["unit"] or "-", "meaning": lambda r: r["meaning"]},
-        notes=("null means not measured, never 0.",),
+        columns={
+            "where": lambda r: r["where"],
+            "field": lambda r: r["name"],
+            "type": lambda r: f"{r['type']}{'?' if r['nullable'] else ''}",
+            "unit": lambda r: r["unit"] or "-",
+            "meaning": lambda r: r["meaning"],
+        },
+        notes=(f"?: null means not measured, never 0. --json: with the JSON Schema of a record ({ID}).",),
+        beside={"json_schema": json_schema()},
     )
 
 
@@ -207,5 +160,8 @@ TABLES: dict[str, Callable[[str | None], Listing]] = {
     "formats": formats,
     "kernels": kernels,
     "prices": prices,
+    "owning": owning,
+    "price-lists": price_lists,
+    "grids": grids,
     "schema": schema,
 }

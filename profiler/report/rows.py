@@ -13,7 +13,10 @@ Figures = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line. `mix` has been composed from `decode` and `prefill`; a point that serves no mix stands alone. At least one point is there."""
+    """One line. `mix` has been composed from `decode` and `prefill`; a point that serves no mix stands alone. At least one point is there.
+
+    A serving point, which has both phases in it, stands in the place of `decode`.
+    """
 
     run_id: str
     decode: Figures | None
@@ -56,15 +59,15 @@ def rows_of(derived: Derived, run_id: str = "") -> list[Row]:
     used: set[Any] = set()
     for mix in derived.mixes:
         ids = mix.get("points") or {}
-        row = Row(run_id=run_id, decode=by_id.get(ids.get("decode")), prefill=by_id.get(ids.get("prefill")), mix=mix)
+        row = Row(run_id=run_id, decode=by_id.get(ids.get("decode", ids.get("serving"))), prefill=by_id.get(ids.get("prefill")), mix=mix)
         if row.points:
             rows.append(row)
             used.update(ids.values())
     for point in derived.points:
         if point.get("point_id") not in used:
-            decode = point.get("phase") == "decode"
+            decode = point.get("phase") == "decode" or point.get("kind") == "serving"
             rows.append(Row(run_id=run_id, decode=point if decode else None, prefill=None if decode else point, mix=None))
-    return sorted(rows, key=lambda row: (str(row.group[1:]), row.subject.get("batch") or 0, row.decode is None))
+    return sorted(rows, key=lambda row: (str(row.group[1:]), row.subject.get("batch") or row.subject.get("concurrency") or 0, row.decode is None))
 
 
 def priced(rows: Sequence[Row]) -> list[Row]:

@@ -17,7 +17,12 @@ _EXPECTED = ("no_power", "untuned_kernels", "no_network")
 
 
 def machine(header: Mapping[str, Any], points: Sequence[Figures]) -> str:
-    """The hardware and software, and whether what was measured on it may be believed."""
+    """The hardware and software, and whether what was measured on it may be believed; of another tool's result, that it is one."""
+    served = next((point for point in points if point.get("source_format")), None)
+    if served is not None:
+        said = f"{served.get('gpu') or 'a GPU that was not stated'}, as {served['source_format']} has it"
+        doubts = sum(1 for point in points for _ in point.get("warnings") or ())
+        return printable(said) + ("" if not doubts else f": {doubts} warning{'s' if doubts > 1 else ''} (--json)")
     environment = header.get("environment") or {}
     gpu = environment.get("gpu") or {}
     named = next((p["gpu"] for p in points if p.get("gpu")), None) or (gpu.get("name") if isinstance(gpu, Mapping) else gpu)

@@ -54,14 +54,14 @@ def _kind(column: Column, rows: Sequence[Row], price: PricePick | None) -> str:
 def _columns(price: PricePick | None, device: str) -> list[Column]:
     def money(row: Row, notes: Notes, name: str) -> str:
         by_class = (row.mix or {}).get("usd_per_mtok_by_class")
-        return fixed(by_class[name]) if by_class else notes.missing(kinds.why_no_price(row, price))
+        return fixed(by_class[name]) if by_class else notes.missing(kinds.why_no_class(row, price))
 
     def all_in(row: Row, notes: Notes) -> str:
         usd = (row.mix or {}).get("usd_per_mtok")
         return plus_minus(usd["value"], usd["ci95"]) if usd else notes.missing(kinds.why_no_price(row, price))
 
     return [
-        Column(heading="\n\nformat", cell=lambda row, notes: printable(row.subject.get("precision")), justify=False),
+        Column(heading="\n\nformat", cell=lambda row, notes: printable(row.subject.get("precision") or NONE), justify=False),
         Column(heading="\n\nbatch", cell=_batch),
         _decode("decode\ntok/s\n/user", "tokens_per_s_per_user"),
         _decode(f"decode\ntok/s\n/{device}", "output_tokens_per_s_per_gpu"),
@@ -83,8 +83,8 @@ def _named(name: str) -> Column:
 
 
 def _batch(row: Row, notes: Notes) -> str:
-    batch = row.subject.get("batch")
-    text = NONE if batch is None else printable(batch)
+    batch, concurrency = row.subject.get("batch"), row.subject.get("concurrency")
+    text = printable(batch) if batch is not None else NONE if concurrency is None else f"c{printable(concurrency)}"
     if row.invalid_reasons:
         return f"{text} ✗{notes.mark('✗ not valid: ' + ', '.join(row.invalid_reasons) + '; kept, and in no headline')}"
     return text

@@ -1,0 +1,88 @@
+"""`tokenmill history`: what each run of a folder made of the same work, in the order of time. Reads only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from profiler.commands.compare import FailIf
+from profiler.commands.price_options import AsJson, RunsFolder
+from profiler.commands.pricing import Pricing, with_prices
+from profiler.commands.recorded import found_runs
+from triton_kernels.errors import TokenmillError
+
+if TYPE_CHECKING:
+    from profiler.compare.reprice import Priced
+
+
+@with_prices
+def history(
+    runs: Annotated[list[str], typer.Argument(metavar="RUNS", help="Folders of runs, patterns such as 'runs/**', or runs.")],
+    every: Annotated[bool, typer.Option("--all", help="Show work that only one run measured, too.")] = False,
+    fail_if: FailIf = None,
+    as_json: AsJson = False,
+    root: RunsFolder = Path("runs"),
+    *,
+    pricing: Pricing,
+) -> int:
+    """Did it get faster or cheaper with each version? The same work on the same GPU over all runs, oldest first.
+
+    $/Mtok (all at one price book), J per token and tokens/s by version of tokenmill, torch, triton and driver, each change against the run before and against
+    the first with `compare`'s verdict; Holm's correction holds for one group. Gates (see `compare --help`) hold the newest run against the one before it.
+    """
+    from profiler.compare.gates import exit_code, parse_gate
+    from profiler.compare.history import Collector
+
+    gates = [parse_gate(text) for text in fail_if or ()]
+    collector = Collector()
+    for priced in _each(runs, root, pricing):
+        try:
+            collector.add(priced)
+        except TokenmillError as error:
+            _warn(error)
+    if collector.runs == 0:
+        raise TokenmillError("no run could be read: name a folder that holds runs, such as runs/")
+    found = collector.history(every=every, gates=gates)
+    if as_json:
+        print(json.dumps(found.json(), allow_nan=False))
+    else:
+        from rich.console import Console
+
+        from profiler.report.history import print_history
+
+        print_history(found, Console(highlight=False))
+    return exit_code(found.gates)
+
+
+def _each(refs: Sequence[str], root: Path, pricing: Pricing) -> Iterator[Priced]:
+    """Each run once, read only when it is asked for; one that cannot be read is told on stderr and left out."""
+    for path in _paths(refs, root):
+        try:
+            for run in found_runs(path, root):
+                yield pricing.priced(run)
+        except TokenmillError as error:
+            _warn(error)
+
+
+def _paths(refs: Sequence[str], root: Path) -> Iterator[str]:
+    from profiler.foreign.reference import parted
+    from profiler.record.find import expand
+
+    seen: set[str] = set()
+    for ref in refs:
+        name, said = parted(ref)
+        for path in expand(name, root):
+            known = str(Path(path).resolve()) + said
+            if known not in seen:
+                seen.add(known)
+                yield path + said
+
+
+def _warn(error: TokenmillError) -> None:
+    from profiler.report.text import plain
+
+    typer.echo(f"tokenmill: left out: {plain(error)}", err=True)
