@@ -1,6 +1,11 @@
 import os
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failed property: examples are bounded in number, tests by pytest's time-out.
+settings.register_profile("no_deadline", deadline=None)
+settings.load_profile("no_deadline")
 
 
 def pytest_configure(config: pytest.Config) -> None:
