@@ -12,6 +12,7 @@ import typer
 
 from profiler.commands.price_options import AsJson, NodeWatts, PriceBookFile, PriceKind, Pue, RunsFolder, UsdPerGpuHour, Utilisation, price_flags
 from profiler.commands.recorded import priced_runs
+from profiler.commands.written import refuse_records
 from triton_kernels.errors import TokenmillError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def explain(
 
     check_positive("--mw", mw)
     if trace is not None:
-        _refuse_records(trace)
+        refuse_records("--trace", trace)
     flags = price_flags(usd_per_gpu_hour=usd_per_gpu_hour, price_kind=price_kind, watts=watts, pue=pue, utilisation=utilisation)
     with _without_collection():
         found = {run.path.resolve(): Reported(run=run, price=price, derived=derived) for run, price, derived in priced_runs(runs, root, price_book, flags)}
@@ -66,13 +67,6 @@ def _without_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _refuse_records(path: Path) -> None:
-    """A timeline never takes the place of what it is made from, of this run or of another."""
-    folder = path.resolve().parent
-    if path.is_dir() or any((place / "run.json").is_file() for place in (folder, folder.parent)):
-        raise TokenmillError(f"--trace {str(path)[:120]}: lies in a run's folder, or is one; choose a file elsewhere")
 
 
 def _write_trace(explanation: Explanation, path: Path) -> None:

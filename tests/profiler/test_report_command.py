@@ -110,7 +110,8 @@ def test_csv_to_a_file_beside_json_on_stdout(runs: Path, tmp_path: Path) -> None
 
 
 def test_bad_requests_are_one_line(runs: Path, tmp_path: Path) -> None:
-    assert "should end in .csv or .json" in fails("last", "-o", "report.html", runs=runs)
+    assert "should end in .html, .md, .csv, .json, .parquet, .png or .svg" in fails("last", "-o", "report.docx", runs=runs)
+    assert "--set is of figures of owning" in fails("last", "--set", "life_years=4", runs=runs)
     assert "both want stdout" in fails("last", "--json", "--csv", "-", runs=runs)
     assert "no run 'nowhere'" in fails("nowhere", runs=runs)
     assert "holds no run yet" in fails("last", runs=tmp_path / "empty")
@@ -140,8 +141,8 @@ def test_hostile_records_are_inert(tmp_path: Path) -> None:
 
 
 def test_read_and_frame_for_python_users(runs: Path) -> None:
-    run = tokenmill.read("last", runs)
-    frame = tokenmill.frame(run, made.price())
+    run = tokenmill.read("last", root=runs)
+    frame = tokenmill.frame(run.runs[0], made.price())
     assert list(frame["batch"]) == [1, 32, 128]
     assert frame["mix.usd_per_mtok.value"].iloc[2] == pytest.approx(0.4453125)
     assert frame["kernel_ratio"].isna().all()

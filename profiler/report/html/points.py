@@ -1,0 +1,141 @@
+"""The table of all points: a line each, with what a reader sorts by beside what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from profiler.economics.formulas import BOUNDARIES
+from profiler.report import kinds
+from profiler.report.html.figures import FIGURES, JOULES, PER_MW, RATE, USD, Shown, figure_of, value_of
+from profiler.report.html.items import Item
+from profiler.report.html.packing import rounded
+from profiler.report.numbers import NONE, count, percent
+from profiler.report.rows import Figures, ok
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """`sort`: what the column is ordered by, where that is not the text."""
+
+    text: str
+    sort: float | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A heading with its unit, a cell for each line, and the kinds of its figures. `figure`: of FIGURES, which the page computes again and sorts by."""
+
+    heading: str
+    unit: str
+    number: bool
+    cell: Callable[[Item], Cell]
+    kind: Callable[[Item], tuple[Figures | None, str]] | None = None
+    money: bool = False
+    figure: str | None = None
+
+    def kinds(self, items: Sequence[Item]) -> str:
+        """`meas`, of money `meas×ref` where all prices are of one kind."""
+        found = kinds.kinds_of(self.kind(item) for item in items) if self.kind is not None else ""
+        prices = {kinds.price_kind(item.price) for item in items}
+        return found + (prices.pop() if found and self.money and len(prices) == 1 else "")
+
+
+def columns_of(items: Sequence[Item], names: Sequence[str], runs: int) -> list[Column]:
+    """The columns that say something of these lines: what they do not differ in, and figures that none has, are left out."""
+    found = [Column(heading="run", unit="", number=False, cell=lambda item: Cell(text=str(item.run + 1), sort=item.run + 1))] if runs > 1 else []
+    found += [_named(name) for name in ("model", "gpu", "mix", "routing") if name in names]
+    found.append(_named("precision"))
+    found += [_named("kv_cache")] if "kv_cache" in names else []
+    found += [Column(heading="size", unit="batch or concurrency", number=False, cell=_size), Column(heading="valid", unit="", number=False, cell=_validity)]
+    found += _rates(items)
+    found += [_figure(name) for name in (JOULES, *_classes(items), USD) if name == USD or any(value_of(item, name) is not None for item in items)]
+    found += [_figure(f"{PER_MW}.{b}") for b in BOUNDARIES if any(value_of(item, f"{PER_MW}.{b}") is not None for item in items)]
+    return [*found, *_rooflines(items)]
+
+
+def _classes(items: Sequence[Item]) -> list[str]:
+    return [f"{USD}_by_class.{name}" for name in ("input", "cached", "output")]
+
+
+def _named(name: str) -> Column:
+    heading = {"precision": "format", "kv_cache": "cache", "gpu": "machine"}.get(name, name)
+    return Column(heading=heading, unit="", number=False, cell=lambda item: Cell(text=item.named(name)))
+
+
+def _size(item: Item) -> Cell:
+    batch = item.row.subject.get("batch") or item.row.subject.get("concurrency")
+    return Cell(text=item.size, sort=None if batch is None else float(batch))
+
+
+def _rates(items: Sequence[Item]) -> list[Column]:
+    shown = [_rate(*each) for each in _RATES if any((_phase(item, each[0]) or {}).get(each[3]) for item in items)]
+    return [*shown, *([_figure(RATE)] if any(item.whole for item in items) else [])]
+
+
+# (phase, heading, unit, name among the derived figures)
+_RATES = (
+    ("decode", "speed", "tokens/s per user", "tokens_per_s_per_user"),
+    ("decode", "decode", "tokens/s per GPU", "output_tokens_per_s_per_gpu"),
+    ("prefill", "prefill", "input tokens/s per GPU", "input_tokens_per_s_per_gpu"),
+)
+
+
+def _phase(item: Item, phase: str) -> Figures | None:
+    return item.row.decode if phase == "decode" else item.row.prefill
+
+
+def _rate(phase: str, heading: str, unit: str, name: str) -> Column:
+    def cell(item: Item) -> Cell:
+        found = _phase(item, phase)
+        value = (found or {}).get(name)
+        if value is None and found is not None and not ok(found):
+            return Cell(text=str(found.get("status")), why=str(found.get("error") or found.get("status")))
+        return Cell(text=count(value), sort=rounded(value))
+
+    return Column(heading=heading, unit=unit, number=True, cell=cell, kind=lambda item: (_phase(item, phase), name))
+
+
+def _figure(name: str) -> Column:
+    shown = FIGURES[name]
+    heading = {USD: "all-in", RATE: "whole mix", JOULES: "energy"}.get(name, shown.label)
+
+    def cell(item: Item) -> Cell:
+        if (shown.money or name == RATE) and not item.whole:  # a decode alone has no request
+            return Cell(text=NONE, why=kinds.why_no_price(item.row, item.price) if shown.money else None)
+        figure = figure_of(item, name)
+        alone = name == JOULES and figure.value is not None and not item.whole
+        return Cell(text=figure.text, why="decode alone: no prefill's energy is in it" if alone else figure.why)
+
+    return Column(
+        heading=heading, unit=shown.short, number=True, cell=cell, kind=lambda item: (item.figures(), _kind_name(shown)), money=shown.money, figure=name
+    )  # fmt: skip
+
+
+def _kind_name(shown: Shown) -> str:
+    """Classes of a price are of the kind of the whole."""
+    return shown.derived.partition(".")[0] if shown.money else shown.derived
+
+
+def _rooflines(items: Sequence[Item]) -> list[Column]:
+    def share(phase: str) -> Column:
+        def cell(item: Item) -> Cell:
+            point = _phase(item, phase)
+            value = (point or {}).get("share_of_roofline")
+            return Cell(text=percent(value), sort=rounded(value), why=kinds.why_no_floor(point) if point is not None and value is None else None)
+
+        return Column(heading=phase, unit="of roofline", number=True, cell=cell, kind=lambda item: (_phase(item, phase), "share_of_roofline"))
+
+    return [share(phase) for phase in ("decode", "prefill") if any((_phase(item, phase) or {}).get("share_of_roofline") for item in items)]
+
+
+def _validity(item: Item) -> Cell:
+    failed = next((point for point in item.row.points if not ok(point)), None)
+    reasons = item.row.invalid_reasons
+    if reasons:
+        more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+        return Cell(text=f"✗ {reasons[0]}{more}", sort=1.0, why=", ".join(reasons))
+    if failed is not None:
+        return Cell(text=f"{failed.get('phase')}: {failed.get('status')}", sort=2.0, why=str(failed.get("error") or ""))
+    return Cell(text="valid", sort=0.0)
