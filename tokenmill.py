@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from profiler.economics.derive import Derived, derive_run
     from profiler.economics.prices import PricePick, load_price_book, pick_price
+    from profiler.notebook import Reading, read
     from profiler.record.store import Run
     from profiler.report.frame import frame
-    from profiler.report.notebook import Reading, read
     from triton_kernels.errors import TokenmillError
     from workloads.model_spec import ModelSpec
     from workloads.read_model import read_model
@@ -23,14 +23,14 @@ _HOME = {
     "Derived": "profiler.economics.derive",
     "ModelSpec": "workloads.model_spec",
     "PricePick": "profiler.economics.prices",
-    "Reading": "profiler.report.notebook",
+    "Reading": "profiler.notebook",
     "Run": "profiler.record.store",
     "TokenmillError": "triton_kernels.errors",
     "derive_run": "profiler.economics.derive",
     "frame": "profiler.report.frame",
     "load_price_book": "profiler.economics.prices",
     "pick_price": "profiler.economics.prices",
-    "read": "profiler.report.notebook",
+    "read": "profiler.notebook",
     "read_model": "workloads.read_model",
 }
 

@@ -36,7 +36,7 @@ LIGHT = (
     "profiler.economics.prices",
     "profiler.record.json_schema",
     "profiler.record.store",
-    "profiler.report.notebook",
+    "profiler.notebook",
     "tokenmill",
     "workloads.catalogue",
     "workloads.deployment",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from profiler.commands.price_options import AsJson, PriceBookFile, RunsFolder, price_flags
+from profiler.commands.price_options import AsJson, PriceBookFile, RunsFolder
+from profiler.commands.pricing import pricing_of
 from profiler.commands.recorded import priced_runs
 from triton_kernels.errors import TokenmillError
 
@@ -81,7 +82,7 @@ def _of_run(ref: str, root: Path, price_book: str | None, claims: Claims, readin
     from profiler.audit.against_run import USD_OF_THE_RUN, against_run
     from profiler.economics.derive import DAMAGE, damaged
 
-    found = priced_runs([ref], root, price_book, price_flags(usd_per_gpu_hour=USD_OF_THE_RUN))
+    found = priced_runs([ref], root, pricing_of(price_book=price_book, usd_per_gpu_hour=USD_OF_THE_RUN))
     if len(found) != 1:
         raise TokenmillError(f"--run {ref[:60]!r} names {len(found)} runs: give one, or of a file with several GPUs one as FILE@h200")
     recorded, _, derived = found[0]

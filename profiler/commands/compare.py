@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from profiler.commands.price_options import AsJson, RunsFolder
+from profiler.commands.price_options import PRICE_PANEL, AsJson, RunsFolder
 from profiler.commands.pricing import Pricing, with_prices
 from profiler.commands.recorded import found_runs
 from triton_kernels.errors import TokenmillError
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 FailIf = Annotated[list[str] | None, typer.Option("--fail-if", metavar="GATE", help="Exit with 4 where it holds, such as 'usd_per_mtok > +3%'. Repeatable.")]
 
 
+Reprice = Annotated[str, typer.Option(metavar="book|own", help="One price book for all, or what each run declared.", rich_help_panel=PRICE_PANEL)]
+
+
 @with_prices
 def compare(
     runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Recorded runs: a path, an id, or `last`. The first is the baseline.")],
@@ -26,6 +29,7 @@ def compare(
     fail_if: FailIf = None,
     as_json: AsJson = False,
     root: RunsFolder = Path("runs"),
+    reprice: Reprice = "book",
     *,
     pricing: Pricing,
 ) -> int:
@@ -40,10 +44,13 @@ def compare(
     from profiler.compare.comparison import compare as compare_runs
     from profiler.compare.gates import exit_code, parse_gate
     from profiler.compare.join import parse_allowed
+    from profiler.compare.reprice import check_reprice, repriced
 
+    check_reprice(reprice)
     gates, allowed = [parse_gate(text) for text in fail_if or ()], parse_allowed(allow)
-    priced = [pricing.priced(run) for ref in runs for run in found_runs(ref, root)]
-    comparison = compare_runs(priced, reprice=pricing.reprice, allowed=allowed, gates=gates)
+    book = pricing.book()
+    priced = [repriced(run, book, pricing.flags, reprice) for ref in runs for run in found_runs(ref, root)]
+    comparison = compare_runs(priced, reprice=reprice, allowed=allowed, gates=gates)
     if len(priced) == 1 and not comparison.precisions:
         raise TokenmillError(f"{comparison.facts[0].name} alone: name a second run to compare it with (one run does where it holds several precisions)")
     _say(comparison, as_json)

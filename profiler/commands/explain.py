@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from profiler.commands.price_options import AsJson, NodeWatts, PriceBookFile, PriceKind, Pue, RunsFolder, UsdPerGpuHour, Utilisation, price_flags
+from profiler.commands.price_options import AsJson, RunsFolder
+from profiler.commands.pricing import Pricing, with_prices
 from profiler.commands.recorded import priced_runs
 from profiler.commands.written import refuse_records
 from triton_kernels.errors import TokenmillError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from profiler.explain.explanation import Explanation
 
 
+@with_prices
 def explain(
     runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Recorded runs: a path, an id, or `last`.")],
     point: Annotated[str | None, typer.Option("--point", metavar="ID", help="Explain this point; without: the cheapest valid mix.")] = None,
@@ -26,12 +28,8 @@ def explain(
     trace: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Write the timeline as JSON for ui.perfetto.dev.")] = None,
     mw: Annotated[float | None, typer.Option("--mw", help="Megawatts of a site: how many GPUs and tokens/s it holds.")] = None,
     root: RunsFolder = Path("runs"),
-    usd_per_gpu_hour: UsdPerGpuHour = None,
-    price_kind: PriceKind = None,
-    price_book: PriceBookFile = None,
-    watts: NodeWatts = None,
-    pue: Pue = None,
-    utilisation: Utilisation = 1.0,
+    *,
+    pricing: Pricing,
 ) -> None:
     """Where a token's microseconds, joules and dollars went: from the datasheet's peak down to the delivered token.
 
@@ -48,9 +46,8 @@ def explain(
     check_positive("--mw", mw)
     if trace is not None:
         refuse_records("--trace", trace)
-    flags = price_flags(usd_per_gpu_hour=usd_per_gpu_hour, price_kind=price_kind, watts=watts, pue=pue, utilisation=utilisation)
     with _without_collection():
-        found = {run.path.resolve(): Reported(run=run, price=price, derived=derived) for run, price, derived in priced_runs(runs, root, price_book, flags)}
+        found = {run.path.resolve(): Reported(run=run, price=price, derived=derived) for run, price, derived in priced_runs(runs, root, pricing)}
         explanation = explain_runs(list(found.values()), mw)  # a run that was named twice is one
     if trace is not None:
         _write_trace(explanation, trace)

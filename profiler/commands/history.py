@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from profiler.commands.compare import FailIf
+from profiler.commands.compare import FailIf, Reprice
 from profiler.commands.price_options import AsJson, RunsFolder
 from profiler.commands.pricing import Pricing, with_prices
 from profiler.commands.recorded import found_runs
@@ -26,6 +26,7 @@ def history(
     fail_if: FailIf = None,
     as_json: AsJson = False,
     root: RunsFolder = Path("runs"),
+    reprice: Reprice = "book",
     *,
     pricing: Pricing,
 ) -> int:
@@ -36,10 +37,12 @@ def history(
     """
     from profiler.compare.gates import exit_code, parse_gate
     from profiler.compare.history import Collector
+    from profiler.compare.reprice import check_reprice
 
+    check_reprice(reprice)
     gates = [parse_gate(text) for text in fail_if or ()]
     collector = Collector()
-    for priced in _each(runs, root, pricing):
+    for priced in _each(runs, root, pricing, reprice):
         try:
             collector.add(priced)
         except TokenmillError as error:
@@ -58,12 +61,15 @@ def history(
     return exit_code(found.gates)
 
 
-def _each(refs: Sequence[str], root: Path, pricing: Pricing) -> Iterator[Priced]:
+def _each(refs: Sequence[str], root: Path, pricing: Pricing, reprice: str) -> Iterator[Priced]:
     """Each run once, read only when it is asked for; one that cannot be read is told on stderr and left out."""
+    from profiler.compare.reprice import repriced
+
+    book = pricing.book()
     for path in _paths(refs, root):
         try:
             for run in found_runs(path, root):
-                yield pricing.priced(run)
+                yield repriced(run, book, pricing.flags, reprice)
         except TokenmillError as error:
             _warn(error)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from profiler.commands.pricing import Pricing
 from triton_kernels.errors import TokenmillError
 
 if TYPE_CHECKING:
@@ -14,17 +15,13 @@ if TYPE_CHECKING:
     from profiler.record.store import Run
 
 
-def priced_runs(refs: Sequence[str], root: Path, price_book: str | None, flags: Mapping[str, Any]) -> list[tuple[Run, PricePick, Derived]]:
-    """Each run that `refs` name (as found_runs has it) with its price and derived figures. `flags`: of price_for_run.
-
-    TokenmillError where one cannot be read.
-    """
+def priced_runs(refs: Sequence[str], root: Path, pricing: Pricing) -> list[tuple[Run, PricePick, Derived]]:
+    """Each run that `refs` name (as found_runs has it) with its price and derived figures. TokenmillError where one cannot be read."""
     from profiler.economics.derive import derive_run, price_for_run
-    from profiler.economics.price_book import load_price_book
 
-    book = load_price_book(price_book)
+    book = pricing.book()
     runs = [run for ref in refs for run in found_runs(ref, root)]
-    prices = [price_for_run(run, book, **flags) for run in runs]
+    prices = [price_for_run(run, book, **pricing.flags) for run in runs]
     return [(run, price, derive_run(run, price)) for run, price in zip(runs, prices, strict=True)]
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from profiler.commands import price_options as options
+from profiler.commands.price_options import AsJson, RunsFolder
+from profiler.commands.pricing import Pricing, with_prices
 from profiler.commands.recorded import priced_runs
 from profiler.commands.written import refuse_records, say_written, write_text
 from triton_kernels.errors import TokenmillError
@@ -24,6 +25,7 @@ ENDINGS = (".html", ".md", ".csv", ".json", ".parquet", ".png", ".svg")
 _OUTPUT = "Output"
 
 
+@with_prices
 def report(
     runs: Annotated[
         list[str], typer.Argument(metavar="RUN", help="Recorded runs: a path, an id, `last`, a pattern like 'runs/**'; or other tools' result files.")
@@ -35,7 +37,7 @@ def report(
         ),
     ] = None,
     csv: Annotated[str | None, typer.Option("--csv", metavar="FILE|-", help="Points as CSV, to a file or stdout (-).", rich_help_panel=_OUTPUT)] = None,
-    as_json: options.AsJson = False,
+    as_json: AsJson = False,
     chart: Annotated[
         str, typer.Option(metavar="NAME", help="What a .png or .svg shows: pareto, waterfall, roofline or power.", rich_help_panel=_OUTPUT)
     ] = "pareto",
@@ -43,41 +45,26 @@ def report(
     pareto: Annotated[
         str | None, typer.Option(metavar="FIGURE", help="Fronts of a figure: usd_per_mtok, output_tokens_per_s_per_gpu, tokens_per_s_per_mw.board, ...")
     ] = None,
-    root: options.RunsFolder = Path("runs"),
-    usd_per_gpu_hour: options.UsdPerGpuHour = None,
-    price_kind: options.PriceKind = None,
-    own: options.Own = None,
-    settings: options.Settings = None,
-    price_book: options.PriceBookFile = None,
-    kw_per_gpu: options.KwPerGpu = None,
-    watts: options.NodeWatts = None,
-    pue: options.Pue = None,
-    utilisation: options.Utilisation = 1.0,
-    cache_residency: options.CacheResidency = None,
+    root: RunsFolder = Path("runs"),
+    *,
+    pricing: Pricing,
 ) -> None:
     """What runs found, from their records alone: one run on one screen, several in one table, very many by configuration.
 
     A page to open and to pass on is `tokenmill report last -o report.html`: one file that asks for nothing, with prices that its reader may change.
     """
     from profiler.commands import report_fleet
-    from profiler.economics.owning import parse_settings
 
     files = [*(output or ()), *([Path(csv)] if csv not in (None, "-") else [])]
     _check(output or [], files, runs, to_stdout=[as_json, csv == "-"])
-    flags = options.price_flags(
-        usd_per_gpu_hour=usd_per_gpu_hour, price_kind=price_kind, watts=watts, pue=pue, kw_per_gpu=kw_per_gpu, utilisation=utilisation, own=own,
-        owning=parse_settings(settings or []), cache_residency=cache_residency,
-    )  # fmt: skip
-    if settings and own is None:
-        raise TokenmillError("--set is of figures of owning: give --own colocation or --own own_site as well")
     many = report_fleet.fleet_paths(runs, root)
     if many is not None:
         asked = [name for name, value in (("--at-least", at_least), ("--pareto", pareto)) if value is not None]
-        report_fleet.report_fleet(many, price_book, flags, files, csv_to_stdout=csv == "-", as_json=as_json, asked=asked)
+        report_fleet.report_fleet(many, pricing, files, csv_to_stdout=csv == "-", as_json=as_json, asked=asked)
         return
-    reported = priced_runs(runs, root, price_book, flags)
+    reported = priced_runs(runs, root, pricing)
     for path in output or ():
-        _write(reported, path, chart, price_book)
+        _write(reported, path, chart, pricing)
     if csv not in (None, "-"):
         write_text(Path(str(csv)), _text(reported, "csv"))
     _say(reported, as_json=as_json, as_csv=csv == "-", at_least=at_least, pareto=pareto, quiet=bool(files))
@@ -97,7 +84,7 @@ def _check(output: list[Path], files: list[Path], runs: list[str], to_stdout: li
         refuse_records("-o" if path in output else "--csv", path, inputs)
 
 
-def _write(reported: Reported, path: Path, chart: str, price_book: str | None) -> None:
+def _write(reported: Reported, path: Path, chart: str, pricing: Pricing) -> None:
     """One file by its ending."""
     ending = path.suffix.lower()
     if ending in (".png", ".svg"):
@@ -112,16 +99,15 @@ def _write(reported: Reported, path: Path, chart: str, price_book: str | None) -
         write_parquet(flat_rows(*(derived for _, _, derived in reported)), path)
         say_written(path)
     else:
-        write_text(path, _page(reported, price_book) if ending == ".html" else _text(reported, ending.removeprefix(".")))
+        write_text(path, _page(reported, pricing) if ending == ".html" else _text(reported, ending.removeprefix(".")))
 
 
-def _page(reported: Reported, price_book: str | None) -> str:
+def _page(reported: Reported, pricing: Pricing) -> str:
     from profiler.economics.derive import DAMAGE, damaged
-    from profiler.economics.price_book import load_price_book
     from profiler.report.html.page import html_text
 
     try:
-        return html_text(reported, load_price_book(price_book))
+        return html_text(reported, pricing.book())
     except DAMAGE as error:
         raise damaged(reported[0][0], "the record", error) from error
 
@@ -170,12 +156,13 @@ def _show(reported: Reported) -> None:
     from rich.console import Console
 
     from profiler.economics.derive import DAMAGE, damaged
+    from profiler.economics.serving import is_serving
     from profiler.report.runs_table import print_runs
     from profiler.report.screen import print_screen
 
     console = Console(highlight=False)
     try:
-        if len(reported) == 1:
+        if len(reported) == 1 and not any(is_serving(point) for point in reported[0][2].points):  # a screen is of what was run here
             print_screen(reported[0][0], reported[0][1], console)
         else:
             print_runs(reported, console)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from profiler.commands.pricing import Pricing
 from profiler.commands.written import say_written, write_text
 from triton_kernels.errors import TokenmillError
 
@@ -54,11 +55,9 @@ def _many_points(places: Sequence[Path]) -> bool:
 
 
 def report_fleet(
-    paths: list[Path], price_book: str | None, flags: Mapping[str, Any], files: Sequence[Path], *, csv_to_stdout: bool, as_json: bool, asked: Sequence[str]
+    paths: list[Path], pricing: Pricing, files: Sequence[Path], *, csv_to_stdout: bool, as_json: bool, asked: Sequence[str]
 ) -> None:
     """Writes `files` by their endings; else prints the summary. TokenmillError for what only single runs have."""
-    from profiler.economics.price_book import load_price_book
-
     too_many = f"{len(paths):,} runs are read by configuration"
     if asked or csv_to_stdout:
         raise TokenmillError(f"{too_many}: {', '.join(asked) or '--csv -'} is for fewer; name them, or give --csv a file")
@@ -66,7 +65,7 @@ def report_fleet(
         if path.suffix.lower() not in ENDINGS:
             raise TokenmillError(f"-o {str(path)[:80]}: {too_many}, in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
     typer.echo(f"reading {len(paths):,} runs", err=True)
-    book = load_price_book(price_book)
+    book, flags = pricing.book(), pricing.flags
     _write_points(paths, book, flags, [path for path in files if path.suffix.lower() in (".csv", ".parquet")])
     grouped = [path for path in files if path.suffix.lower() not in (".csv", ".parquet")]
     if grouped or as_json or not files:

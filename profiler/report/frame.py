@@ -13,7 +13,7 @@ from profiler.record.store import Run
 if TYPE_CHECKING:
     import pandas as pd
 
-    from profiler.report.notebook import Reading
+    from profiler.notebook import Reading
 
 # Lists of records: a table has no room for them. They are in points.jsonl and in `report --json`.
 _LEFT_OUT = frozenset(("windows", "phases", "gpu_states"))

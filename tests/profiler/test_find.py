@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from profiler.commands.pricing import pricing_of
 from profiler.commands.recorded import priced_runs
 from profiler.record import find
 from profiler.record.find import expand
@@ -101,5 +102,5 @@ def test_depth_does_not_follow_links_and_ends(tree: Path, monkeypatch: pytest.Mo
 
 def test_reading_commands_take_patterns(tmp_path: Path) -> None:
     ids = sorted(record(tmp_path / "runs", made.run().points) for _ in range(2))
-    found = priced_runs([f"{tmp_path}/runs/**"], tmp_path, None, {})
+    found = priced_runs([f"{tmp_path}/runs/**"], tmp_path, pricing_of())
     assert [run.run_id for run, _, _ in found] == ids

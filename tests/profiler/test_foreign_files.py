@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from profiler.commands.pricing import pricing_of
 from profiler.commands.recorded import found_run, found_runs, priced_runs
 from profiler.foreign import rows
 from profiler.foreign.read import FORMATS, read_foreign
@@ -205,7 +206,7 @@ def test_the_schema_covers_every_field_of_a_serving_point() -> None:
     named = {field.name for field in FIELDS if field.where in ("point", "derived", "serving")}
     own = {field.name for field in FIELDS if field.where == "serving"} - {"floor_split"}  # when asked for
     for path in sorted(DATA.iterdir()):
-        for _, _, derived in priced_runs([str(path)], DATA, None, {}):
+        for _, _, derived in priced_runs([str(path)], DATA, pricing_of()):
             for point in derived.points:
                 assert own <= set(point) <= named, path
 
@@ -221,8 +222,8 @@ def test_every_format_has_a_fixture_that_it_alone_takes() -> None:
 
 def test_reading_a_file_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from pathlib import Path; from profiler.commands.recorded import priced_runs; "
-        f"priced_runs([{str(DATA / 'inferencex.json')!r}], Path('runs'), None, {{}}); "
+        "import sys; from pathlib import Path; from profiler.commands.pricing import pricing_of; from profiler.commands.recorded import priced_runs; "
+        f"priced_runs([{str(DATA / 'inferencex.json')!r}], Path('runs'), pricing_of()); "
         "print(*sorted({'torch', 'pandas', 'triton', 'numpy', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=DATA.parents[2], capture_output=True, text=True, timeout=60)

@@ -77,9 +77,10 @@ def test_cost_of_a_file() -> None:
 
 
 def test_a_serving_point_stands_in_the_place_of_the_decode() -> None:
+    from profiler.commands.pricing import pricing_of
     from profiler.commands.recorded import priced_runs
 
-    ((run, _, derived),) = priced_runs([str(DATA / "vllm_bench.json@h200x4")], DATA, None, {})
+    ((run, _, derived),) = priced_runs([str(DATA / "vllm_bench.json@h200x4")], DATA, pricing_of())
     (row,) = rows_of(derived, run.run_id)
     assert row.decode is not None
     assert row.mix is not None
@@ -88,9 +89,10 @@ def test_a_serving_point_stands_in_the_place_of_the_decode() -> None:
 
 
 def test_rows_go_by_concurrency() -> None:
+    from profiler.commands.pricing import pricing_of
     from profiler.commands.recorded import priced_runs
 
-    ((run, _, derived),) = priced_runs([str(DATA / "inferencex.json@h200")], DATA, None, {})
+    ((run, _, derived),) = priced_runs([str(DATA / "inferencex.json@h200")], DATA, pricing_of())
     assert [row.subject["concurrency"] for row in rows_of(derived, run.run_id)] == [4, 8]  # the second failed, and has no mix
 
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from profiler.commands.cost import cost
 from profiler.commands.explain import explain
+from profiler.commands.pricing import pricing_of
 from profiler.commands.recorded import priced_runs
 from profiler.commands.report import report
 from profiler.economics.derive import derive_run
@@ -258,7 +259,7 @@ def test_the_waterfall_is_explains(opened: Opened, run: Path, changes: dict[str,
 
 @pytest.mark.parametrize(("figure", "y"), [("usd_per_mtok", USD), ("output_tokens_per_s", RATE), ("tokens_per_s_per_mw.board", "tokens_per_s_per_mw.board")])
 def test_fronts_and_the_lines_between_are_paretos(opened: Opened, run: Path, figure: str, y: str) -> None:
-    expected = {front.group.precision: front for front in fronts(priced_runs([str(run)], run.parent, None, {"watts": WATTS}), y)}
+    expected = {front.group.precision: front for front in fronts(priced_runs([str(run)], run.parent, pricing_of(watts=WATTS)), y)}
     found = opened.page.evaluate(
         """(figure) => {
             const axis = Model.data.axes.find((each) => each.figure === figure), all = Pareto.placed(axis, 0);

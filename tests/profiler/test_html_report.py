@@ -15,6 +15,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from profiler.commands.pricing import pricing_of
 from profiler.commands.recorded import priced_runs
 from profiler.commands.report import report
 from profiler.economics.derive import derive_run
@@ -84,7 +85,7 @@ def call(*arguments: object) -> Result:
 
 
 def formats(root: Path, **header: Any) -> Reported:
-    return priced_runs([str(format_run.record(root, **header))], root, None, {})
+    return priced_runs([str(format_run.record(root, **header))], root, pricing_of())
 
 
 def test_every_section_stands_in_the_order_of_a_readers_questions() -> None:
@@ -255,7 +256,7 @@ def test_the_book_gives_what_owning_costs(tmp_path: Path) -> None:
     assert "Owned, in rented place" in text
     own = data_of(text)["runs"]["own"][0]
     assert own["gpu_capex_usd"] == load_price_book().owned.system_of("h200").figures["gpu_capex_usd"].value
-    owned = priced_runs([str(next(tmp_path.iterdir()))], tmp_path, None, {"own": "own_site"})
+    owned = priced_runs([str(next(tmp_path.iterdir()))], tmp_path, pricing_of(own="own_site"))
     assert data_of(html_text(owned))["runs"]["hosting"] == "own_site"
 
 

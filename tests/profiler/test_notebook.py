@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import tokenmill
+from profiler.notebook import MOST_ROWS, Reading
 from profiler.record.schema import FIELDS
-from profiler.report.notebook import MOST_ROWS, Reading
 from tests.profiler import handmade_run as made
 from tests.profiler.test_fleet import record
 from triton_kernels.errors import TokenmillError

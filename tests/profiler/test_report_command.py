@@ -177,4 +177,4 @@ def test_a_damaged_record_is_one_line(tmp_path: Path, header: dict[str, Any], po
     path = tmp_path / run_id / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | header))
     with pytest.raises(TokenmillError, match="damaged"):
-        report([run_id], root=tmp_path)
+        report(runs=[run_id], root=tmp_path)

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from profiler.commands.price_options import price_flags
+from profiler.commands.pricing import pricing_of
 from profiler.commands.recorded import priced_runs
 from profiler.economics.derive import Derived
 from profiler.economics.prices import PricePick, price_summary
@@ -99,9 +99,10 @@ def read(*refs: str | Path, root: str | Path = "runs", price_book: str | Path | 
     """Recorded runs by path, id under `root`, pattern (`runs/**`), folder of runs, or `last` (which no reference at all means).
 
     `price_book`: a file of your own prices. `flags` as on the command line: usd_per_gpu_hour, price_kind, watts, pue, kw_per_gpu, utilisation and so on
-    (profiler.commands.price_options.price_flags). TokenmillError where a run cannot be read.
+    (profiler.commands.pricing.pricing_of). All points are held in memory, some 10 kB each: of very many runs write a table with
+    `tokenmill report 'runs/**' -o points.parquet` and read that. TokenmillError where a run cannot be read.
     """
-    priced = priced_runs([str(ref) for ref in refs] or ["last"], Path(root), None if price_book is None else str(price_book), price_flags(**flags))
+    priced = priced_runs([str(ref) for ref in refs] or ["last"], Path(root), pricing_of(price_book=None if price_book is None else str(price_book), **flags))
     return Reading(runs=tuple(run for run, _, _ in priced), prices=tuple(price for _, price, _ in priced), derived=tuple(derived for _, _, derived in priced))
 
 
