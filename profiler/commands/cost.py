@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from profiler.commands.price_options import (
-    PRICE_PANEL,
-    AsJson,
-    CacheResidency,
-    KwPerGpu,
-    NodeWatts,
-    Own,
-    PriceBookFile,
-    PriceKind,
-    Pue,
-    RunsFolder,
-    Settings,
-    UsdPerGpuHour,
-    Utilisation,
-    price_flags,
-)
+from profiler.commands.price_options import PRICE_PANEL, AsJson, RunsFolder
+from profiler.commands.pricing import Pricing, with_prices
 from triton_kernels.errors import TokenmillError
 
 if TYPE_CHECKING:
@@ -38,6 +25,7 @@ _GIVEN = "Figures given"
 _ASKED = "Asked"
 
 
+@with_prices
 def cost(
     run: Annotated[
         str | None,
@@ -68,21 +56,13 @@ def cost(
     split_by_floor: Annotated[
         bool, typer.Option("--split-by-floor", help="FILE: input and output by the model's own floor times (loads torch).", rich_help_panel=_ASKED)
     ] = False,
-    usd_per_gpu_hour: UsdPerGpuHour = None,
     gpu: Annotated[
         str | None, typer.Option(metavar="KEY", help="Take price and planned kW of this GPU from the price book.", rich_help_panel=PRICE_PANEL)
     ] = None,
-    price_kind: PriceKind = None,
-    own: Own = None,
-    settings: Settings = None,
-    price_book: PriceBookFile = None,
-    kw_per_gpu: KwPerGpu = None,
-    watts: NodeWatts = None,
-    pue: Pue = None,
-    utilisation: Utilisation = 1.0,
-    cache_residency: CacheResidency = None,
     root: RunsFolder = Path("runs"),
     as_json: AsJson = False,
+    *,
+    pricing: Pricing,
 ) -> None:
     """$ per million tokens by class, tokens/s per MW, margin, break-even: of given figures, a recorded run, or another tool's result.
 
@@ -91,8 +71,6 @@ def cost(
     """
     from profiler.economics.decisions import Asked, grid_named, price_list_named
     from profiler.economics.given import Given, parse_mix_tokens
-    from profiler.economics.owning import parse_settings
-    from profiler.economics.price_book import load_price_book
     from profiler.economics.prices import check_positive
 
     given = Given(
@@ -102,22 +80,22 @@ def cost(
         gpus=gpus,
         mix_tokens=parse_mix_tokens(mix_tokens) if mix_tokens is not None else None,
     )
-    for flag, value in {"--target-usd-per-mtok": target_usd_per_mtok, "--mw": mw, "--at-least": at_least, "--cache-residency": cache_residency}.items():
+    for flag, value in {"--target-usd-per-mtok": target_usd_per_mtok, "--mw": mw, "--at-least": at_least}.items():
         check_positive(flag, value)
-    book = load_price_book(price_book)
-    flags = price_flags(
-        usd_per_gpu_hour=usd_per_gpu_hour, price_kind=price_kind, watts=watts, pue=pue, kw_per_gpu=kw_per_gpu, utilisation=utilisation, own=own,
-        owning=parse_settings(settings or []), cache_residency=cache_residency,
-    )  # fmt: skip
-    if settings and own is None and not rent_or_own:
-        raise TokenmillError("--set is of figures of owning: give --own colocation, --own own_site or --rent-or-own as well")
+    book = pricing.book()
     asked = Asked(
         price_list=price_list_named(price_list, book.owned) if price_list is not None else None,
         target_usd_per_mtok=target_usd_per_mtok,
         site_mw=mw,
         grid=grid_named(grid, book.owned) if grid is not None else None,
     )
-    request = _Request(given=given, asked=asked, book=book, flags=flags, at_least=at_least, ways=rent_or_own, sensitivity=sensitivity, by_floor=split_by_floor)
+    flags = pricing.flags
+    if rent_or_own:  # the price given is then an hourly rent beside the book's ways, and not the one that they are replaced by
+        flags = {**flags, "usd_per_gpu_hour": None, "owning": flags["owning"] if flags["own"] else {}}
+    request = _Request(
+        given=given, asked=asked, book=book, flags=flags, at_least=at_least, ways=rent_or_own, sensitivity=sensitivity, by_floor=split_by_floor,
+        usd_per_hour_used=pricing.flags["usd_per_gpu_hour"] if rent_or_own else None, owning=pricing.flags["owning"],
+    )  # fmt: skip
     document = _of_given(request, gpu) if run is None else _of_run(request, run, root, gpu)
     if as_json:
         print(json.dumps(document, allow_nan=False))
@@ -127,17 +105,20 @@ def cost(
     print_cost(document)
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Request:
     """What was asked, in one piece."""
 
-    def __init__(
-        self, *, given: Given, asked: Asked, book: PriceBook, flags: dict[str, Any], at_least: float | None, ways: bool, sensitivity: bool, by_floor: bool
-    ) -> None:
-        self.given, self.asked, self.book, self.at_least = given, asked, book, at_least
-        self.sensitivity, self.by_floor, self.ways = sensitivity, by_floor, ways
-        # With --rent-or-own the price given is an hourly rent beside the book's ways, and not the one they are replaced by.
-        self.usd_per_hour_used = flags["usd_per_gpu_hour"] if ways else None
-        self.flags = {**flags, "usd_per_gpu_hour": None} if ways else flags
+    given: Given
+    asked: Asked
+    book: PriceBook
+    flags: Mapping[str, Any]  # of the price
+    at_least: float | None
+    ways: bool
+    usd_per_hour_used: float | None
+    owning: Mapping[str, float]
+    sensitivity: bool
+    by_floor: bool
 
 
 def _of_given(request: _Request, gpu: str | None) -> dict[str, Any]:
@@ -212,5 +193,5 @@ def _answers(request: _Request, inputs: Mapping[str, float | None], price: Price
             raise TokenmillError("--rent-or-own needs a GPU of the price book: give --gpu")
         kept = ("watts", "pue", "kw_per_gpu", "utilisation", "cache_residency_s")
         pick = {name: request.flags[name] for name in kept}
-        answers["ways_to_pay"] = ways_to_pay(request.book, gpu_key, inputs, pick, request.flags["owning"], request.usd_per_hour_used)
+        answers["ways_to_pay"] = ways_to_pay(request.book, gpu_key, inputs, pick, request.owning, request.usd_per_hour_used)
     return answers

@@ -21,7 +21,6 @@ from profiler.commands.price_options import (
     Utilisation,
     price_flags,
 )
-from triton_kernels.errors import TokenmillError
 
 if TYPE_CHECKING:
     from profiler.economics.price_book import PriceBook
@@ -55,8 +54,6 @@ def pricing_of(
     """What the options say. TokenmillError for those that contradict each other."""
     from profiler.economics.owning import parse_settings
 
-    if settings and own is None:
-        raise TokenmillError("--set is of figures of owning: give --own colocation or --own own_site as well")
     flags = price_flags(
         usd_per_gpu_hour=usd_per_gpu_hour, price_kind=price_kind, own=own, owning=parse_settings(settings or []), utilisation=utilisation,
         kw_per_gpu=kw_per_gpu, watts=watts, pue=pue, cache_residency=cache_residency,

@@ -70,13 +70,18 @@ def pick_price(
     Units: US dollars per GPU-hour, PUE >= 1, `watts` of the node per GPU, `kw_per_gpu` provisioned. `own`: the hour is worked out from the book's purchase, in
     rented place ("colocation") or at its owner's ("own_site"), `owning` replacing figures of it. Raises TokenmillError for a kind that the book lacks.
     """
-    given = {"--usd-per-gpu-hour": usd_per_gpu_hour, "--watts": watts, "--kw-per-gpu": kw_per_gpu, "--utilisation": utilisation}
+    given = {
+        "--usd-per-gpu-hour": usd_per_gpu_hour, "--watts": watts, "--kw-per-gpu": kw_per_gpu, "--utilisation": utilisation,
+        "--cache-residency": cache_residency_s,
+    }  # fmt: skip
     for flag, value in given.items():
         check_positive(flag, value)
     if utilisation > 1:
         raise TokenmillError(f"--utilisation {utilisation:g}: should be above 0 and at most 1 (1 = busy all the time)")
     if pue is not None and not 1 <= pue <= 5:
         raise TokenmillError(f"--pue {pue:g}: facility power over IT power, should be from 1 to 5")
+    if owning and own is None:
+        raise TokenmillError("--set is of figures of owning: give --own colocation or --own own_site as well")
     entry = book.entries.get(gpu_key) if gpu_key is not None else None
     if kind is not None and kind not in book.kinds:
         raise unknown("kind of price", kind, book.kinds)
