@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
 from profiler.commands.recorded import found_runs
 from profiler.modelled.link import group_of
+from profiler.record.schema import FIELDS
 from profiler.record.store import Run, parsed, read_header, read_plans, read_points
 
 # Two thirds of a line are lists that no derived figure is made of.
@@ -19,22 +21,22 @@ _NOT_OF_A_FIGURE = (
     "windows", "phases", "gpu_states", "clock", "per_op", "digests", "formats", "numerics", "params", "environment", "event_share", "ceilings",
 )  # fmt: skip
 
+# Names of one text for all points: each line that is parsed brings its own, which take as much memory as all else of a point. What serves states the rates
+# that are derived elsewhere.
+_KEPT = tuple(dict.fromkeys(field.name for field in FIELDS if field.where in ("point", "serving", "derived") and field.name not in _NOT_OF_A_FIGURE))
+
 _MOST_SHARED_BYTES = 1 << 20  # a plan has some 10 kB; larger ones are parsed anew rather than kept
 
 
 def runs_at(path: Path, read: Callable[[Path], Run]) -> list[Run]:
     """The run in the folder `path`, read by `read`; or the runs of another tool's result file. TokenmillError where there are none."""
-    return [read(path)] if (path / "run.json").is_file() else found_runs(str(path), Path("runs"))
+    return [read(path)] if isfile(path / "run.json") else found_runs(str(path), Path("runs"))
 
 
 def figures_run(path: Path) -> Run:
     """The run in the folder `path` with what rates, joules and dollars follow from; its points have no floor. Raises as read_run does, or one of DAMAGE."""
     header = read_header(path)
-    points = []
-    for point in read_points(path, _without_lists):
-        for name in _NOT_OF_A_FIGURE:
-            point.pop(name, None)
-        points.append(point)
+    points = [{name: point[name] for name in _KEPT if name in point} for point in read_points(path, _without_lists)]
     plans = read_plans(path, (p.get("plan") for p in points if p.get("deployment_gpus") != 1), shared_plan)
     return Run(path=path, header=header, points=points, plans={name: _links(plan) for name, plan in plans.items()})
 

@@ -30,7 +30,8 @@ _parse_mix = lru_cache(maxsize=1024)(parse_mix)
 
 
 def summary_rows(run: Run, price: PricePick) -> list[Row]:
-    """What rows_of makes of a derived run, less what no summary shows. Raises one of DAMAGE for a record whose fields are not what they should be.
+    """What rows_of makes of a derived run, less what no summary shows; the points of `run` get their rates in place. Raises one of DAMAGE for a record whose
+    fields are not what they should be.
 
     Where a price needs more than rates (electricity by watts, memory that cached tokens hold), and for points that serve, all is derived.
     """
@@ -39,7 +40,9 @@ def summary_rows(run: Run, price: PricePick) -> list[Row]:
         return rows_of(derive_run(run, price))
     hour = hour_inputs(price)
     per_second, per_hour = solve("usd_per_gpu_s", hour), solve("usd_per_gpu_hour", hour)
-    points = [_with_rates(point, run) for point in run.points]
+    points = run.points
+    for point in points:
+        _add_rates(point, run)
     prefills = _best_prefills(points)
     taken: set[str | None] = set()
     rows = []
@@ -55,11 +58,10 @@ def summary_rows(run: Run, price: PricePick) -> list[Row]:
     return rows
 
 
-def _with_rates(point: dict[str, Any], run: Run) -> dict[str, Any]:
+def _add_rates(point: dict[str, Any], run: Run) -> None:
     time, energy = time_kind(point), energy_kind(point)
-    kinds = {"output_tokens_per_s_per_gpu": time, "energy_j_per_output_token": _weakest(time, energy)}
-    rates = rates_of_point(point, run.plans.get(point.get("plan") or ""), GPUS.get(point.get("gpu_key") or ""))
-    return {**point, **rates, "provenance": kinds}
+    point |= rates_of_point(point, run.plans.get(point.get("plan") or ""), GPUS.get(point.get("gpu_key") or ""))
+    point["provenance"] = {"output_tokens_per_s_per_gpu": time, "energy_j_per_output_token": _weakest(time, energy)}
 
 
 def _best_prefills(points: list[dict[str, Any]]) -> dict[tuple[Any, ...], Point]:

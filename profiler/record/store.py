@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -267,8 +268,11 @@ def read_plans(path: Path, ids: Iterable[Any], parse: Parse = parsed) -> dict[st
 def read_points(path: Path, parse: Parse = parsed) -> Iterator[dict[str, Any]]:
     """The points of the run in the folder `path`, in the order they were committed. `parse` turns a line into what it holds."""
     path = path / "points.jsonl"
-    lines = file_bytes(path, MOST_POINTS_BYTES).split(b"\n") if path.exists() else [b""]
-    for number, line in enumerate(lines[:-1], start=1):  # what follows the last line end is empty, or torn by a kill
+    if not path.exists():
+        return
+    for number, line in enumerate(BytesIO(file_bytes(path, MOST_POINTS_BYTES)), start=1):
+        if not line.endswith(b"\n"):  # torn by a kill
+            return
         try:
             point = parse(line)
         except (ValueError, RecursionError) as e:

@@ -138,14 +138,8 @@ def operations(package: Path) -> list[Row]:
 def schema(_: str | None) -> Listing:
     return Listing(
         rows=[asdict(field) for field in FIELDS],
-        columns={
-            "where": lambda r: r["where"],
-            "field": lambda r: r["name"],
-            "type": lambda r: f"{r['type']}{'?' if r['nullable'] else ''}",
-            "unit": lambda r: r["unit"] or "-",
-            "meaning": lambda r: r["meaning"],
-        },
-        notes=(f"?: null means not measured, never 0. --json: with the JSON Schema of a record ({ID}).",),
+        columns={"where": lambda r: r["where"], "field": lambda r: r["name"], "unit": lambda r: r["unit"] or "-", "meaning": lambda r: r["meaning"]},
+        notes=(f"null means not measured, never 0. --json: types, and the JSON Schema of a record ({ID}).",),
         beside={"json_schema": json_schema()},
     )
 
