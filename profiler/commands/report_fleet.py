@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def fleet_paths(refs: Sequence[str], root: Path) -> list[Path] | None:
 
 def _place(path: str, root: Path) -> Path:
     """An id under `root` as its folder."""
-    return root / path if (root / path / "run.json").is_file() else Path(path)
+    return root / path if isfile(root / path / "run.json") else Path(path)  # which takes a name that is too long for no file
 
 
 def _many_points(places: Sequence[Path]) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from profiler.economics.expression import Lookup, Program, Tree, compiled, names_in, parse
+from profiler.economics.expression import Program, Tree, compiled, names_in, parse
 
 SECONDS_PER_HOUR = 3600.0
 HOURS_PER_YEAR = 8760.0
@@ -204,27 +204,30 @@ def _programs() -> dict[str, Program]:
 
 def solve(wanted: str, given: Mapping[str, float | None]) -> float | None:
     """One figure of the table from what is given. None where something it needs is neither given nor computed."""
-    return _solver(given)(wanted)
+    return _Solver(given)(wanted)
 
 
 def solve_all(wanted: Iterable[str], given: Mapping[str, float | None]) -> dict[str, float | None]:
     """Several figures, what they share computed once."""
-    solver = _solver(given)
+    solver = _Solver(given)
     return {name: solver(name) for name in wanted}
 
 
-def _solver(given: Mapping[str, float | None]) -> Lookup:
-    found: dict[str, float | None] = {name: value for name, value in given.items() if value is not None}
-    programs = _programs()
+class _Solver:
+    """Looks a name up: given, computed before, or computed now. Not a closure that knows itself: a hundred thousand of those are cycles to collect."""
 
-    def value_of(name: str) -> float | None:
-        if name in found:
-            return found[name]
-        program = programs.get(name)
-        found[name] = value = None if program is None else program(value_of)
+    __slots__ = ("found", "programs")
+
+    def __init__(self, given: Mapping[str, float | None]) -> None:
+        self.found: dict[str, float | None] = {name: value for name, value in given.items() if value is not None}
+        self.programs = _programs()
+
+    def __call__(self, name: str) -> float | None:
+        if name in self.found:
+            return self.found[name]
+        program = self.programs.get(name)
+        self.found[name] = value = None if program is None else program(self)
         return value
-
-    return value_of
 
 
 def table_json() -> dict[str, Any]:

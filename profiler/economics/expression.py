@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 Tree = float | str | list["Tree"]
 Lookup = Callable[[str], float | None]
@@ -85,8 +85,25 @@ def compiled(tree: Tree) -> Program:
 
         return chosen
     assert isinstance(tree[0], str), tree
-    operator_ = OPERATORS[tree[0]]
+    if len(operands) == 2:
+        return _of_two(OPERATORS[tree[0]], *operands)
+    return _of_any(OPERATORS[tree[0]], operands)
 
+
+def _of_two(operation: Callable[..., float], left: Program, right: Program) -> Program:
+    """Most of the table, without a list for each sum."""
+
+    def applied(value_of: Lookup) -> float | None:
+        a = left(value_of)
+        if a is None:
+            return None
+        b = right(value_of)
+        return None if b is None else _finite(operation, a, b)
+
+    return applied
+
+
+def _of_any(operation: Callable[..., float], operands: Sequence[Program]) -> Program:
     def applied(value_of: Lookup) -> float | None:
         values = []
         for operand in operands:
@@ -94,13 +111,17 @@ def compiled(tree: Tree) -> Program:
             if value is None:
                 return None
             values.append(value)
-        try:
-            found = operator_(*values)
-        except (ArithmeticError, ValueError):
-            return None
-        return found if math.isfinite(found) else None
+        return _finite(operation, *values)
 
     return applied
+
+
+def _finite(operation: Callable[..., float], *values: float) -> float | None:
+    try:
+        found = operation(*values)
+    except (ArithmeticError, ValueError):
+        return None
+    return found if math.isfinite(found) else None
 
 
 def evaluate(tree: Tree, value_of: Lookup) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from profiler.economics.equations import solve_all
@@ -25,17 +25,31 @@ def derive_mixes(points: Sequence[Mapping[str, Any]], price: PricePick | None) -
 
     Takes points that derive_point has been over.
     """
-    prefills = [p for p in points if p.get("phase") == "prefill" and p.get("mix")]
+    prefills = best_prefills(points)
     decodes = [p for p in points if p.get("phase") == "decode" and p.get("mix") and p.get("status", "ok") == "ok"]
     served = [p for p in points if is_serving(p) and p.get("mix") and p.get("status", "ok") == "ok"]
-    mixes = [_mix(decode, _partner(decode, prefills), price) for decode in decodes]
+    mixes = [_mix(decode, prefills.get(same_as(decode)), price) for decode in decodes]
     return mixes + [{field: p.get(field) for field in SAME} | serving_mix(p, price) for p in served]
 
 
-def _partner(decode: Mapping[str, Any], prefills: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The agreeing prefill that ran, valid ones first and the fastest of them; else one that failed; else None."""
-    same = [p for p in prefills if all(p.get(field) == decode.get(field) for field in SAME)]
-    return max(same, key=lambda p: (p.get("status", "ok") == "ok", bool(p.get("valid")), p.get("input_tokens_per_s_per_gpu") or 0.0), default=None)
+def best_prefills(points: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], Mapping[str, Any]]:
+    """The prefill that a decode with the same SAME goes with: one that ran, valid ones first, the fastest of them; else one that failed."""
+    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for point in points:
+        if point.get("phase") == "prefill" and point.get("mix"):
+            same = same_as(point)
+            if same not in found or _order(point) > _order(found[same]):
+                found[same] = point
+    return found
+
+
+def _order(prefill: Mapping[str, Any]) -> tuple[bool, bool, float]:
+    return prefill.get("status", "ok") == "ok", bool(prefill.get("valid")), prefill.get("input_tokens_per_s_per_gpu") or 0.0
+
+
+def same_as(point: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What points of one mix agree in, as a key."""
+    return (*[point.get(name) for name in SAME if name != "layers_measured"], repr(point.get("layers_measured")))
 
 
 def _mix(decode: Mapping[str, Any], prefill: Mapping[str, Any] | None, price: PricePick | None) -> dict[str, Any]:

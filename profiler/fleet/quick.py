@@ -10,7 +10,7 @@ from profiler.economics.derive import derive_run
 from profiler.economics.equations import solve, solve_all
 from profiler.economics.formulas import weakest
 from profiler.economics.hour import hour_inputs
-from profiler.economics.mixes import SAME
+from profiler.economics.mixes import best_prefills, same_as
 from profiler.economics.points import energy_kind, is_reduced, rates_of_point, time_kind
 from profiler.economics.prices import PricePick
 from profiler.economics.serving import is_serving
@@ -43,12 +43,12 @@ def summary_rows(run: Run, price: PricePick) -> list[Row]:
     points = run.points
     for point in points:
         _add_rates(point, run)
-    prefills = _best_prefills(points)
+    prefills = best_prefills(points)
     taken: set[str | None] = set()
     rows = []
     for point in points:
         if point.get("phase") == "decode" and point.get("mix") and ok(point):
-            prefill = prefills.get(_same(point))
+            prefill = prefills.get(same_as(point))
             rows.append(Row(run_id="", decode=point, prefill=prefill, mix=_mix(point, prefill, per_second, per_hour)))
             taken |= {point["point_id"], prefill["point_id"] if prefill is not None else None}
     for point in points:
@@ -62,25 +62,6 @@ def _add_rates(point: dict[str, Any], run: Run) -> None:
     time, energy = time_kind(point), energy_kind(point)
     point |= rates_of_point(point, run.plans.get(point.get("plan") or ""), GPUS.get(point.get("gpu_key") or ""))
     point["provenance"] = {"output_tokens_per_s_per_gpu": time, "energy_j_per_output_token": _weakest(time, energy)}
-
-
-def _best_prefills(points: list[dict[str, Any]]) -> dict[tuple[Any, ...], Point]:
-    """For each model, deployment and mix the prefill that a decode goes with: one that ran, a valid one, the fastest."""
-    found: dict[tuple[Any, ...], Point] = {}
-    for point in points:
-        if point.get("phase") == "prefill" and point.get("mix"):
-            same = _same(point)
-            if same not in found or _order(point) > _order(found[same]):
-                found[same] = point
-    return found
-
-
-def _order(prefill: Point) -> tuple[bool, bool, float]:
-    return ok(prefill), bool(prefill.get("valid")), prefill.get("input_tokens_per_s_per_gpu") or 0.0
-
-
-def _same(point: Point) -> tuple[Any, ...]:
-    return (*[point.get(name) for name in SAME if name != "layers_measured"], repr(point.get("layers_measured")))
 
 
 def _mix(decode: Point, prefill: Point | None, usd_per_gpu_s: float | None, usd_per_gpu_hour: float | None) -> dict[str, Any]:
