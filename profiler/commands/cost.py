@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from profiler.economics.prices import PricePick
     from profiler.record.store import Run
 
+NOT_VALID, NOT_REACHED = 3, 4
 _GIVEN = "Figures given"
 _ASKED = "Asked"
 
@@ -63,15 +64,17 @@ def cost(
     as_json: AsJson = False,
     *,
     pricing: Pricing,
-) -> None:
+) -> int:
     """$ per million tokens by class, tokens/s per MW, margin, break-even: of given figures, a recorded run, or another tool's result.
 
     A site of 10 MW: cost --mw 10 --gpu h200 --tokens-per-s-per-gpu 1500 --price-list deepseek-r1. Rent or own at 60 % busy:
     cost last --rent-or-own --utilisation 0.6. What must be reached: cost --gpu gb300 --target-usd-per-mtok 0.10.
+
+    Exit codes of a RUN: 3 where no mix is valid, 4 where none reaches --at-least.
     """
     from profiler.economics.decisions import Asked, grid_named, price_list_named
     from profiler.economics.given import Given, parse_mix_tokens
-    from profiler.economics.prices import check_positive
+    from profiler.economics.prices import check_given, check_positive
 
     given = Given(
         tokens_per_s_per_gpu=tokens_per_s_per_gpu,
@@ -80,8 +83,9 @@ def cost(
         gpus=gpus,
         mix_tokens=parse_mix_tokens(mix_tokens) if mix_tokens is not None else None,
     )
-    for flag, value in {"--target-usd-per-mtok": target_usd_per_mtok, "--mw": mw, "--at-least": at_least}.items():
-        check_positive(flag, value)
+    check_given("--target-usd-per-mtok", "target_usd_per_mtok", target_usd_per_mtok)
+    check_given("--mw", "site_mw", mw)
+    check_positive("--at-least", at_least)
     book = pricing.book()
     asked = Asked(
         price_list=price_list_named(price_list, book.owned) if price_list is not None else None,
@@ -99,10 +103,13 @@ def cost(
     document = _of_given(request, gpu) if run is None else _of_run(request, run, root, gpu)
     if as_json:
         print(json.dumps(document, allow_nan=False))
-        return
-    from profiler.report.cost import print_cost
+    else:
+        from profiler.report.cost import print_cost
 
-    print_cost(document)
+        print_cost(document)
+    if run is None or document["cheapest"] is not None:
+        return 0
+    return NOT_REACHED if at_least is not None else NOT_VALID
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +134,9 @@ def _of_given(request: _Request, gpu: str | None) -> dict[str, Any]:
     from profiler.gpus import gpu_named
 
     flags = request.flags
-    if request.at_least is not None or request.by_floor:
-        raise TokenmillError(f"{'--at-least' if request.at_least is not None else '--split-by-floor'} is for a RUN or FILE")
+    for flag, given in {"--at-least": request.at_least, "--split-by-floor": request.by_floor or None, "--cache-residency": flags["cache_residency_s"]}.items():
+        if given is not None:
+            raise TokenmillError(f"{flag} is for a RUN or FILE")
     if flags["pue"] is not None and flags["watts"] is None:
         raise TokenmillError("--pue multiplies the node's power: give --watts as well")
     key = gpu_named(gpu).key if gpu is not None else None
@@ -139,10 +147,10 @@ def _of_given(request: _Request, gpu: str | None) -> dict[str, Any]:
 
 
 def _of_run(request: _Request, run: str, root: Path, gpu: str | None) -> dict[str, Any]:
-    from profiler.commands.recorded import found_run
     from profiler.economics.derive import derive_run, price_for_run
     from profiler.economics.given import Given
     from profiler.economics.hour import hour_inputs
+    from profiler.foreign.found import found_run
     from profiler.report.rows import cheapest, rows_of
 
     if request.given != Given():
@@ -150,10 +158,10 @@ def _of_run(request: _Request, run: str, root: Path, gpu: str | None) -> dict[st
             "a RUN brings its own rates: leave out --tokens-per-s-per-gpu, --input-tokens-per-s, --output-tokens-per-s, --gpus and --mix-tokens"
         )
     if gpu is not None:
-        raise TokenmillError("a RUN brings its own GPU: leave out --gpu, or give a price with --usd-per-gpu-hour")
+        raise TokenmillError("a RUN brings its own GPU: leave out --gpu (of another tool's file say it as FILE@h200x8), or give --usd-per-gpu-hour")
     recorded = found_run(run, root)
     if request.by_floor:
-        recorded = _with_floors(recorded)
+        recorded = _with_floors(recorded)  # TokenmillError for a run of steps, whose classes need no split
     price = price_for_run(recorded, request.book, **request.flags)
     derived = derive_run(recorded, price)
     document = {"schema_version": 1, "run_id": recorded.header.get("run_id"), "price": price.json(), **derived.json()}
@@ -171,6 +179,8 @@ def _with_floors(run: Run) -> Run:
 
     from profiler.economics.serving import floor_split, is_serving
 
+    if not any(is_serving(point) for point in run.points):
+        raise TokenmillError("--split-by-floor is for another tool's FILE: a run of tokenmill measures prefill and decode apart")
     return replace(run, points=[{**point, "floor_split": floor_split(point)} if is_serving(point) else point for point in run.points])
 
 
@@ -190,7 +200,8 @@ def _answers(request: _Request, inputs: Mapping[str, float | None], price: Price
         answers["sensitivity"] = [swing.json() for swing in tornado(inputs, price, (mix or {}).get("equation_ci95") or {})]
     if request.ways:
         if gpu_key is None:
-            raise TokenmillError("--rent-or-own needs a GPU of the price book: give --gpu")
+            fix = "give --gpu" if mix is None else "this run has none (of another tool's file say it as FILE@h200x8)"
+            raise TokenmillError(f"--rent-or-own needs a GPU of the price book: {fix}")
         kept = ("watts", "pue", "kw_per_gpu", "utilisation", "cache_residency_s")
         pick = {name: request.flags[name] for name in kept}
         answers["ways_to_pay"] = ways_to_pay(request.book, gpu_key, inputs, pick, request.owning, request.usd_per_hour_used)

@@ -67,7 +67,7 @@ def grid_named(text: str, book: OwnedBook) -> Cited:
     return Cited(value=grams, source="--grid", assumed=True)
 
 
-NO_RATE = "no rate was given: --tokens-per-s-per-gpu"
+NO_RATE = "no rate of whole requests was given: --tokens-per-s-per-gpu, or both phases' rates and --mix-tokens"
 
 
 def decided(inputs: Inputs, asked: Asked, *, noise: tuple[float, float] | None = None, why_no_rate: str = NO_RATE) -> dict[str, Any]:
@@ -114,8 +114,10 @@ def _intervals(names: tuple[str, ...], known: Inputs, noise: tuple[float, float]
 
 
 def per_system(system: System, inputs: Inputs) -> dict[str, Any]:
-    """The node or rack that a GPU is bought in: its hour, its tokens/s, what it costs to buy; None where not known."""
+    """The node or rack that a GPU is bought in: its hour, its tokens/s over all hours, what it costs to buy; None where not known."""
     found = solve_all(("usd_per_gpu_hour", "output_tokens_per_s", "capex_usd", "provisioned_w"), inputs)
+    rate, busy = found["output_tokens_per_s"], inputs.get("utilisation")
+    found["output_tokens_per_s"] = None if rate is None or busy is None else rate * busy  # of an hour, as its price is
     whole = {name: None if value is None else value * system.gpus for name, value in found.items()}
     return {
         "system": system.name, "meaning": system.meaning, "gpus": system.gpus, "usd_per_hour": whole["usd_per_gpu_hour"],
@@ -127,8 +129,10 @@ def _missing(name: str, known: Inputs, why_no_rate: str) -> str:
     """What would make a figure known."""
     if solve("usd_per_gpu_hour", known) is None:
         return "no price of a GPU-hour: give --usd-per-gpu-hour or a --gpu of the price book"
+    if solve("output_tokens_per_s", known) is None:
+        return why_no_rate
     if (name.startswith("site") or name.endswith("mw_year")) and known.get("provisioned_kw") is None:
         return "no planned kW per GPU: give --kw-per-gpu or a --gpu of the price book"
-    if name == "gco2_per_mtok" and solve("output_tokens_per_s", known) is not None:
+    if name == "gco2_per_mtok":
         return "neither the node's watts nor planned kW are known: give --watts or --kw-per-gpu"
-    return why_no_rate
+    return "nothing says what tokens are sold for: give --price-list" if "revenue" in name else "nothing is left over: the price list, or the price, is 0"

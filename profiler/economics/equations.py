@@ -108,7 +108,10 @@ EQUATIONS: dict[str, Equation] = {
     "ownership_usd_per_gpu_hour": _equation(
         "USD/GPU-h", f"(capital_usd_per_year + maintenance_share * capex_usd + staff_usd_per_year) / {HOURS_PER_YEAR}", "owning, without a place or energy"
     ),
-    "colocation_usd_per_gpu_hour": _equation("USD/GPU-h", f"provisioned_kw * colocation_usd_per_kw_month * 12 / {HOURS_PER_YEAR}", "a place by planned kW"),
+    # Rent is by the kW that the tenant's machines may draw: the plan's utility power less the facility's overhead.
+    "colocation_usd_per_gpu_hour": _equation(
+        "USD/GPU-h", f"provisioned_kw / pue * colocation_usd_per_kw_month * 12 / {HOURS_PER_YEAR}", "a place, by planned kW of IT"
+    ),
     "billed_w": _equation("W", "provisioned_w if billed_by_plan > 0 else facility_w", "watts that electricity is paid for"),
     "energy_in_usd_per_gpu_hour": _equation("USD/GPU-h", "billed_w / 1000 * usd_per_kwh if energy_apart > 0 else 0", "electricity that is known apart"),
     "owned_usd_per_gpu_hour": _equation(
@@ -137,26 +140,27 @@ EQUATIONS: dict[str, Equation] = {
         "charged_cached * cache_residency_s * kv_bytes_per_token / kv_room_bytes if charged_cached > 0 else 0",
         "GPU-seconds whose memory the cached input holds",
     ),
-    "gpu_s": _equation("s", "prefill_gpu_s + decode_gpu_s + cached_gpu_s", "GPU-seconds of the request"),
+    "gpu_s": _equation("s", "prefill_gpu_s + decode_gpu_s", "GPU-seconds of the request, which are the bill's"),
     "output_tokens_per_s": _equation("tokens/s", "osl / gpu_s", "output tokens of whole requests"),
     "energy_j": _equation("J", "fresh * prefill_j_per_token + osl * decode_j_per_token", "energy of the request"),
     "energy_j_per_output_token": _equation("J/token", "energy_j / osl", "energy of an output token, prefill in it"),
     # Money. usd_per_mtok is SemiAnalysis' and NVIDIA's sum: $1.41/h at 93.25 tokens/s per GPU is the published $4.20 of H200.
     "usd_per_gpu_s": _equation("USD/s", f"usd_per_gpu_hour / {SECONDS_PER_HOUR} / utilisation", "a second of a busy GPU, idle hours in it"),
     "usd_per_mtok": _equation("USD/Mtok", "usd_per_gpu_s / output_tokens_per_s * 1e6", "all-in per million output tokens"),
-    # Hours go by GPU-time, electricity by joules: a phase that draws more pays more of it. Where either is not known apart, all goes by time.
+    # Hours are divided by what each class takes of them: arithmetic's seconds, and the seconds whose memory cached tokens hold. Electricity that is known apart
+    # goes by joules: a phase that draws more pays more of it. Where joules or the electricity are not known apart, all goes like the hours. Parts add up to the
+    # bill, which is of gpu_s whatever is held: holding makes no GPU-hour, it takes part in one.
     "time_usd_per_gpu_s": _equation(
         "USD/s",
         f"(usd_per_gpu_hour - (energy_in_usd_per_gpu_hour if by_joules > 0 else 0)) / {SECONDS_PER_HOUR} / utilisation",
-        "the part that goes by time",
+        "the part of a second's price that goes like the hours",
     ),
-    "request_energy_usd": _equation(
-        "USD", f"energy_in_usd_per_gpu_hour / {SECONDS_PER_HOUR} / utilisation * (prefill_gpu_s + decode_gpu_s)", "the part that goes by joules"
-    ),
+    "hours_usd_per_claimed_s": _equation("USD/s", "time_usd_per_gpu_s * gpu_s / (gpu_s + cached_gpu_s)", "that part for a second that a class takes"),
+    "request_energy_usd": _equation("USD", f"energy_in_usd_per_gpu_hour / {SECONDS_PER_HOUR} / utilisation * gpu_s", "the part that goes by joules"),
     "prefill_energy_share": _equation("", "fresh * prefill_j_per_token / energy_j", "the fresh input's share of the joules"),
-    "input_usd": _equation("USD", f"time_usd_per_gpu_s * prefill_gpu_s + {_BY_JOULES.format('prefill_energy_share')}", "of the request's fresh input"),
-    "output_usd": _equation("USD", f"time_usd_per_gpu_s * decode_gpu_s + {_BY_JOULES.format('(1 - prefill_energy_share)')}", "of the request's output"),
-    "cached_usd": _equation("USD", "usd_per_gpu_s * cached_gpu_s", "of the request's cached input"),
+    "input_usd": _equation("USD", f"hours_usd_per_claimed_s * prefill_gpu_s + {_BY_JOULES.format('prefill_energy_share')}", "of the request's fresh input"),
+    "output_usd": _equation("USD", f"hours_usd_per_claimed_s * decode_gpu_s + {_BY_JOULES.format('(1 - prefill_energy_share)')}", "of the request's output"),
+    "cached_usd": _equation("USD", "hours_usd_per_claimed_s * cached_gpu_s", "of the request's cached input"),
     "usd_per_mtok_by_class.input": _equation("USD/Mtok", "input_usd / fresh * 1e6", "per million fresh input tokens"),
     "usd_per_mtok_by_class.cached": _equation("USD/Mtok", "cached_usd / charged_cached * 1e6", "per million cached input tokens"),
     "usd_per_mtok_by_class.output": _equation("USD/Mtok", "output_usd / osl * 1e6", "per million output tokens, without the input"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from profiler.economics.equations import solve, solve_all
 from profiler.economics.formulas import BOUNDARIES, usd_per_mtok, watts_of
-from profiler.economics.hour import gpu_hour_usd, hour_inputs
+from profiler.economics.hour import gpu_hour_usd, hour_inputs, price_range
 from profiler.economics.prices import PricePick, check_positive
 from triton_kernels.errors import TokenmillError
 
@@ -79,7 +79,7 @@ def parse_mix_tokens(text: str) -> tuple[float, float, float]:
 
 def given_inputs(given: Given, price: PricePick) -> dict[str, float | None]:
     """All that the equations need of the given figures and their price."""
-    return hour_inputs(price, node_w=price.node_w) | {"by_joules": 0.0, "cache_residency_s": price.cache_residency_s or 0.0} | given.inputs()
+    return hour_inputs(price, node_w=price.node_w) | {"by_joules": 0.0, "cache_residency_s": 0.0} | given.inputs()
 
 
 def cost_of_given(given: Given, price: PricePick, *, rate_needed: bool = True) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def cost_of_given(given: Given, price: PricePick, *, rate_needed: bool = True) -
 
 
 _SOLVED = (
-    "output_tokens_per_s", "usd_per_gpu_hour", "energy_in_usd_per_gpu_hour", "usd_per_mtok", "input_usd", "cached_usd", "output_usd", "prefill_gpu_s",
+    "output_tokens_per_s", "usd_per_gpu_hour", "usd_per_mtok", "input_usd", "cached_usd", "output_usd", "prefill_gpu_s",
     "decode_gpu_s", *(f"usd_per_mtok_by_class.{name}" for name in ("input", "cached", "output")), "whole_hour_usd_per_mtok.input",
     "whole_hour_usd_per_mtok.output",
 )  # fmt: skip
@@ -129,7 +129,7 @@ def _figures(given: Given, price: PricePick, inputs: Mapping[str, float | None])
     nodes = [found["prefill_gpu_s"], found["decode_gpu_s"]]
     return {
         "output_tokens_per_s_per_gpu": found["output_tokens_per_s"],
-        "usd_per_mtok": _usd(found, price, mix),
+        "usd_per_mtok": _usd(found, price, inputs, mix),
         "usd_per_mtok_by_class": {name: found[f"usd_per_mtok_by_class.{name}"] for name in ("input", "cached", "output")} if whole and bill["input"] else None,
         "whole_hour_usd_per_mtok": {name: found[f"whole_hour_usd_per_mtok.{name}"] for name in ("input", "output")} if whole and bill["input"] else None,
         "prefill_only_usd_per_mtok": alone(given.input_tokens_per_s),
@@ -139,13 +139,11 @@ def _figures(given: Given, price: PricePick, inputs: Mapping[str, float | None])
     }
 
 
-def _usd(found: Mapping[str, float | None], price: PricePick, mix: str | None) -> dict[str, Any] | None:
+def _usd(found: Mapping[str, float | None], price: PricePick, inputs: Mapping[str, float | None], mix: str | None) -> dict[str, Any] | None:
     value, usd = found["usd_per_mtok"], found["usd_per_gpu_hour"]
     if value is None or not usd:
         return None
-    added = found["energy_in_usd_per_gpu_hour"] or 0.0
-    spread = None if price.low is None or price.high is None else [value * (edge + added) / usd for edge in (price.low, price.high)]
-    return {"value": value, "ci95": None, "price_range": spread, "basis": "output", "mix": mix}
+    return {"value": value, "ci95": None, "price_range": price_range(price, inputs, value, usd), "basis": "output", "mix": mix}
 
 
 def _why_null(given: Given, document: Mapping[str, Any], price: PricePick) -> dict[str, str]:
@@ -162,8 +160,8 @@ def _why_null(given: Given, document: Mapping[str, Any], price: PricePick) -> di
     for boundary, value in document["tokens_per_s_per_mw"].items():
         if value is None:
             reasons[f"tokens_per_s_per_mw.{boundary}"] = _NO_WATTS[boundary]
-    if given.mix_tokens is not None and given.mix_tokens[2] and price.cache_residency_s is None:
-        reasons["usd_per_mtok_by_class.cached"] = "how long a cached token is held is not known: give --cache-residency"
+    if given.mix_tokens is not None and given.mix_tokens[2]:
+        reasons["usd_per_mtok_by_class.cached"] = "what a cached token holds of a GPU's memory is a model's: give a RUN, and --cache-residency"
     return reasons
 
 

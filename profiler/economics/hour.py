@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from profiler.economics.equations import solve
+from profiler.economics.formulas import Watts, weakest
 from profiler.economics.prices import PricePick
 
 
@@ -27,6 +31,35 @@ def hour_inputs(price: PricePick | None, *, node_w: float | None = None, facilit
         "node_w": node_w,
         "facility_w": facility_w,
     }
+
+
+def hour_range(price: PricePick | None, inputs: Mapping[str, float | None]) -> tuple[float, float] | None:
+    """The cheapest and the dearest GPU-hour, electricity in it: over the book's kinds of price, each with what it includes, or over the sources of owning.
+
+    `inputs`: of the equations, at the price itself. None where there is nothing to choose from.
+    """
+    if price is None:
+        return None
+    if price.owned is not None:
+        found = [solve("usd_per_gpu_hour", {**inputs, **price.owned.ends(cheap)}) for cheap in (True, False)]
+    else:
+        kinds = [replace(price, usd_per_gpu_hour=usd, includes=includes) for _, usd, includes in price.kinds]
+        found = [solve("usd_per_gpu_hour", {**inputs, **hour_inputs(kind, node_w=inputs.get("node_w"))}) for kind in kinds]
+    hours = [hour for hour in found if hour is not None]
+    return (min(hours), max(hours)) if hours else None
+
+
+def price_range(price: PricePick | None, inputs: Mapping[str, float | None], usd_per_mtok: float, usd_per_gpu_hour: float) -> list[float] | None:
+    """$ per Mtok at both ends of the GPU-hour."""
+    ends = hour_range(price, inputs)
+    return None if ends is None else [usd_per_mtok * end / usd_per_gpu_hour for end in ends]
+
+
+def money_kind(time_kind: str | None, inputs: Mapping[str, float | None], watts: Watts) -> str:
+    """The kind of a price of a token: of its time, and of the watts as well where electricity is paid for them. The price's own kind rides beside it."""
+    if inputs.get("energy_apart") != 1:
+        return weakest(time_kind)
+    return weakest(time_kind, dict(watts.kinds).get("provisioned" if inputs.get("billed_by_plan") == 1 else "facility"))
 
 
 def gpu_hour_usd(price: PricePick, facility_w: float | None) -> tuple[float | None, str | None]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from profiler.economics.equations import solve_all
 from profiler.economics.formulas import Watts, per_mw, watts_of, weakest
-from profiler.economics.hour import gpu_hour_usd, hour_inputs
+from profiler.economics.hour import money_kind
+from profiler.economics.mix_money import intervals_of, money_of
 from profiler.economics.points import is_reduced, joule_edges, point_watts
 from profiler.economics.prices import PricePick
 from profiler.economics.request import Held, PhaseRate, Request, compose
@@ -59,6 +59,7 @@ def _mix(decode: Mapping[str, Any], prefill: Mapping[str, Any] | None, price: Pr
     watts = _watts(cost, prefill, decode, price)
     rate = cost.output_tokens_per_s if cost else None
     mw = per_mw(rate, watts)
+    money = money_of(mix, cost, why_null, price, watts)
     return {
         **{field: decode.get(field) for field in SAME},
         "mix": mix.name,
@@ -72,13 +73,13 @@ def _mix(decode: Mapping[str, Any], prefill: Mapping[str, Any] | None, price: Pr
         "prefill_input_tokens_per_s_per_gpu": prefill.get("input_tokens_per_s_per_gpu") if prefill else None,
         "energy_j_per_output_token": cost.energy_j_per_output_token if cost else None,
         "tokens_per_s_per_mw": mw,
-        "ci95": _intervals(cost, mw),
+        "ci95": intervals_of(cost, mw, dict(watts.kinds), money),
         "equation_ci95": cost.rate_ci95 if cost else {},
-        **_money(mix, cost, why_null, price, watts),
+        **money,
         "valid": len(parts) == 2 and cost is not None and all(bool(point.get("valid")) for _, point in parts),
         "invalid_reasons": [f"{phase}: {reason}" for phase, point in parts for reason in point.get("invalid_reasons") or ()],
         "warnings": sorted({warning for _, point in parts for warning in point.get("warnings") or ()}),
-        "provenance": _provenance(parts, cost, watts, mw) | ({"usd_per_gpu_hour": price.provenance} if price and price.provenance else {}),
+        "provenance": _provenance(parts, cost, watts, mw, money) | ({"usd_per_gpu_hour": price.provenance} if price and price.provenance else {}),
     }
 
 
@@ -95,8 +96,7 @@ def _cost(mix: Mix, prefill: Mapping[str, Any] | None, decode: Mapping[str, Any]
         return None, "some layers were left out (--layers): the step is no model's, and its tokens have no price"
     if read is None or written is None:
         return None, f"the {'prefill' if read is None else 'decode'} has no rate"
-    cost = compose(mix, read, written, _held(decode, price))
-    return cost, None if cost is not None else "what a cached token holds of this machine's memory is not known: leave out --cache-residency"
+    return compose(mix, read, written, _held(decode, price)), None
 
 
 def _held(decode: Mapping[str, Any], price: PricePick | None) -> Held:
@@ -121,16 +121,6 @@ def _phase(point: Mapping[str, Any], rate: str, joules: str) -> PhaseRate | None
     return PhaseRate(
         tokens_per_s=point[rate], step_low=low, step_high=high, joules_per_token=point.get(joules), joules_low=joules_low, joules_high=joules_high
     )  # fmt: skip
-
-
-def _intervals(cost: Request | None, mw: Mapping[str, float | None]) -> dict[str, list[float]]:
-    """What the noise of both phases' joules makes of a request's, and of its tokens per megajoule."""
-    if cost is None or cost.energy_j is None or cost.energy_j_ci95 is None or cost.energy_j_per_output_token is None or cost.energy_j_ci95[0] <= 0:
-        return {}
-    low, high = (edge / cost.energy_j for edge in cost.energy_j_ci95)
-    found = {"energy_j_per_output_token": [cost.energy_j_per_output_token * low, cost.energy_j_per_output_token * high]}
-    board = mw.get("board")
-    return found | ({} if board is None else {"tokens_per_s_per_mw.board": [board / high, board / low]})
 
 
 def _mean_step(point: Mapping[str, Any]) -> float | None:
@@ -163,66 +153,19 @@ def _watts(cost: Request | None, prefill: Mapping[str, Any] | None, decode: Mapp
     )
 
 
-_CLASSES = ("input", "cached", "output")
-_MONEY = (
-    "usd_per_gpu_hour", "energy_in_usd_per_gpu_hour", "usd_per_mtok",
-    *(f"usd_per_mtok_by_class.{name}" for name in _CLASSES), "whole_hour_usd_per_mtok.input", "whole_hour_usd_per_mtok.output",
-)  # fmt: skip
-
-
-def _money(mix: Mix, cost: Request | None, why_null: str | None, price: PricePick | None, watts: Watts) -> dict[str, Any]:
-    """`usd_per_mtok` and its classes, or None and why; with `equation_inputs`, from which profiler.economics.equations gives the same at another price."""
-    usd, note = (None, None) if price is None else gpu_hour_usd(price, watts.facility)
-    if cost is None or usd is None or price is None:
-        return {
-            "usd_per_mtok": None,
-            "usd_per_mtok_by_class": None,
-            "whole_hour_usd_per_mtok": None,
-            "usd_per_gpu_hour": usd,
-            "why_null": why_null or (price.why_null if price else "no price was asked for"),
-            "price_note": note,
-            "equation_inputs": None if cost is None else _inputs(cost, price, watts),
-        }
-    inputs = _inputs(cost, price, watts)
-    found = solve_all(_MONEY, inputs)
-    value = found["usd_per_mtok"]
-    assert value is not None, inputs
-    added = found["energy_in_usd_per_gpu_hour"] or 0.0  # electricity, where the price leaves it out
-    spread = None if price.low is None or price.high is None else [value * (edge + added) / usd for edge in (price.low, price.high)]
-    if mix.cached and price.cache_residency_s is None:
-        note = "; ".join(part for part in (note, "cached tokens are not priced: how long they are held is not known (--cache-residency)") if part)
-    return {
-        "usd_per_mtok": {
-            "value": value,
-            "ci95": None if cost.gpu_s_ci95 is None else [value * edge / cost.gpu_s for edge in cost.gpu_s_ci95],
-            "price_range": spread,
-            "basis": "output",
-            "mix": mix.name,
-        },
-        "usd_per_mtok_by_class": {name: found[f"usd_per_mtok_by_class.{name}"] for name in _CLASSES},
-        "whole_hour_usd_per_mtok": {name: found[f"whole_hour_usd_per_mtok.{name}"] for name in ("input", "output")},
-        "usd_per_gpu_hour": usd,
-        "why_null": None,
-        "price_note": note,
-        "equation_inputs": inputs,
-    }
-
-
-def _inputs(cost: Request, price: PricePick | None, watts: Watts) -> dict[str, float]:
-    """What the equations need for all figures of the mix."""
-    hour = hour_inputs(price, node_w=watts.node)
-    by_joules = cost.energy_j is not None and hour.get("energy_apart") == 1
-    found = {**hour, **cost.inputs, "board_w": watts.board, "board_cpu_w": watts.board_cpu, "by_joules": float(by_joules)}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _provenance(parts: Sequence[tuple[str, Mapping[str, Any]]], cost: Request | None, watts: Watts, mw: Mapping[str, float | None]) -> dict[str, str]:
+def _provenance(
+    parts: Sequence[tuple[str, Mapping[str, Any]]], cost: Request | None, watts: Watts, mw: Mapping[str, float | None], money: Mapping[str, Any]
+) -> dict[str, str]:
     """The weakest kind of the two points' times and energies. A price rides beside: its kind is the price's own `provenance`."""
     if cost is None:
         return {}
     points = [point for _, point in parts]
     time = weakest(*(_of(point, "output_tokens_per_s_per_gpu") for point in points))
-    kinds = {"usd_per_mtok": time, "usd_per_mtok_by_class": time, "output_tokens_per_s_per_gpu": time, "tokens_per_s_per_user": time}
+    inputs = money["equation_inputs"] or {}
+    priced = money_kind(time, inputs, watts)
+    held = inputs.get("cached") and inputs.get("cache_residency_s")  # how long a token is held somebody said
+    kinds = {"usd_per_mtok": priced, "usd_per_mtok_by_class": weakest(priced, "assumed") if held else priced}
+    kinds |= {"output_tokens_per_s_per_gpu": time, "tokens_per_s_per_user": time}
     if cost.energy_j is not None:
         kinds["energy_j_per_output_token"] = _kind("energy_j_per_total_token", *points)
     return kinds | {f"tokens_per_s_per_mw.{boundary}": weakest(time, kind) for boundary, kind in watts.kinds if mw[boundary] is not None}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from profiler.economics.equations import INPUTS, solve
+from profiler.economics.equations import INPUTS
 from profiler.economics.owned_book import OWNING, PER_SYSTEM, Cited, OwnedBook, System
 from triton_kernels.errors import TokenmillError, unknown
 
@@ -24,14 +24,14 @@ class Owned:
     hosting: str
     figures: Mapping[str, Cited]
 
-    def inputs(self, edge: str = "value") -> dict[str, float | None]:
-        """The figures as inputs of the equations; `edge` "low" or "high": each at its end of the spread, where it has one."""
-        found: dict[str, float | None] = {name: _at(cited, edge) for name, cited in self.figures.items()}
+    def inputs(self) -> dict[str, float | None]:
+        """The figures as inputs of the equations."""
+        found: dict[str, float | None] = {name: cited.value for name, cited in self.figures.items()}
         return found | {"owned": 1.0, "colocated": 1.0 if self.hosting == "colocation" else 0.0}
 
-    def usd_per_gpu_hour(self, provisioned_kw: float | None, edge: str = "value") -> float | None:
-        """US dollars of an hour without electricity. None where a figure is missing."""
-        return solve("owned_usd_per_gpu_hour", self.inputs(edge) | {"provisioned_kw": provisioned_kw})
+    def ends(self, cheap: bool) -> dict[str, float | None]:
+        """Every figure at its own cheap or dear end; where sources agree, as it is."""
+        return {name: _end(cited, (name in _CHEAPER_WHEN_HIGH) == cheap) for name, cited in self.figures.items()}
 
     def json(self) -> dict[str, Any]:
         return {
@@ -40,23 +40,13 @@ class Owned:
         }  # fmt: skip
 
 
-def _at(cited: Cited, edge: str) -> float:
-    found = cited.value if edge == "value" else getattr(cited, edge)
-    return cited.value if found is None else float(found)
-
-
 # A longer life and a better sale at its end make an hour cheaper: the cheap end of the spread takes their high ends.
 _CHEAPER_WHEN_HIGH = ("life_years", "residual_share")
 
 
-def spread(owned: Owned, provisioned_kw: float | None) -> tuple[float | None, float | None]:
-    """The cheapest and the dearest hour that the sources allow: every figure at its own cheap or dear end."""
-
-    def hour(cheap: bool) -> float | None:
-        ends = {name: _at(cited, "high" if (name in _CHEAPER_WHEN_HIGH) == cheap else "low") for name, cited in owned.figures.items()}
-        return solve("owned_usd_per_gpu_hour", owned.inputs() | ends | {"provisioned_kw": provisioned_kw})
-
-    return hour(True), hour(False)
+def _end(cited: Cited, high: bool) -> float:
+    end = cited.high if high else cited.low
+    return cited.value if end is None else end
 
 
 def owned_of(book: OwnedBook, gpu_key: str | None, hosting: str, given: Mapping[str, float]) -> Owned:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from profiler.economics.formulas import Watts, per_mw, watts_of, weakest
+from profiler.economics.possible import refuse_impossible
 from profiler.economics.prices import PricePick
 from profiler.economics.serving import derive_serving, is_serving
 from profiler.gpus import GpuSpec
@@ -28,6 +29,7 @@ def derive_point(point: Mapping[str, Any], plan: Mapping[str, Any] | None, gpu: 
     """
     if is_serving(point):
         return derive_serving(point, price)
+    refuse_impossible(point)
     links = _collectives(point, plan, gpu)
     rates = _rates(point, links)
     energy = _energy(point)
@@ -44,6 +46,7 @@ def derive_point(point: Mapping[str, Any], plan: Mapping[str, Any] | None, gpu: 
 
 def rates_of_point(point: Mapping[str, Any], plan: Mapping[str, Any] | None, gpu: GpuSpec | None) -> dict[str, float | None]:
     """The rates and joules per token of derive_point alone, for a fleet of points. Of the plan it needs the collectives, and those of several GPUs only."""
+    refuse_impossible(point)
     return {**_rates(point, _collectives(point, plan, gpu)), **_energy(point)}
 
 

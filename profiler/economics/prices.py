@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from profiler.economics.owning import Owned, owned_of, spread
+from profiler.economics.equations import INPUTS, solve
+from profiler.economics.owning import Owned, owned_of
 from profiler.economics.price_book import PriceBook, PriceEntry, load_price_book
 from triton_kernels.errors import TokenmillError, unknown
 
-__all__ = ["PriceBook", "PricePick", "load_price_book", "pick_price", "price_from_json", "price_summary"]
+__all__ = ["PriceBook", "PricePick", "load_price_book", "pick_price", "price_from_json", "price_summary", "spread_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +37,7 @@ class PricePick:
     utilisation: float
     why_null: str | None
     owned: Owned | None = None  # what an owned hour is made of; None: rented, or worked out by somebody else
+    kinds: tuple[tuple[str, float, tuple[str, ...]], ...] = ()  # the book's prices of this GPU: kind, $ per hour, what it includes; (): given by flag
     cache_residency_s: float | None = None  # how long a cached token is held for each use; None: not said, and cached tokens have no price
 
     def json(self) -> dict[str, Any]:
@@ -47,6 +49,7 @@ def price_from_json(data: Mapping[str, Any]) -> PricePick:
     known: dict[str, Any] = {f.name: data.get(f.name) for f in fields(PricePick)}
     known["includes"] = None if known["includes"] is None else tuple(known["includes"])
     known["utilisation"] = known["utilisation"] or 1.0
+    known["kinds"] = tuple((str(name), float(usd), tuple(includes)) for name, usd, includes in known["kinds"] or ())
     known["owned"] = None  # a record holds what was declared when it ran, and that is rented
     return PricePick(**known)
 
@@ -70,12 +73,12 @@ def pick_price(
     Units: US dollars per GPU-hour, PUE >= 1, `watts` of the node per GPU, `kw_per_gpu` provisioned. `own`: the hour is worked out from the book's purchase, in
     rented place ("colocation") or at its owner's ("own_site"), `owning` replacing figures of it. Raises TokenmillError for a kind that the book lacks.
     """
-    given = {
-        "--usd-per-gpu-hour": usd_per_gpu_hour, "--watts": watts, "--kw-per-gpu": kw_per_gpu, "--utilisation": utilisation,
-        "--cache-residency": cache_residency_s,
-    }  # fmt: skip
-    for flag, value in given.items():
-        check_positive(flag, value)
+    for flag, name, value in (
+        ("--usd-per-gpu-hour", "price_usd_per_gpu_hour", usd_per_gpu_hour), ("--watts", "node_w", watts), ("--kw-per-gpu", "provisioned_kw", kw_per_gpu),
+        ("--cache-residency", "cache_residency_s", cache_residency_s),
+    ):  # fmt: skip
+        check_given(flag, name, value)
+    check_positive("--utilisation", utilisation)
     if utilisation > 1:
         raise TokenmillError(f"--utilisation {utilisation:g}: should be above 0 and at most 1 (1 = busy all the time)")
     if pue is not None and not 1 <= pue <= 5:
@@ -89,7 +92,7 @@ def pick_price(
     if usd_per_gpu_hour is not None:
         pick = replace(
             pick, usd_per_gpu_hour=usd_per_gpu_hour, low=None, high=None, kind=None, includes=None, source="--usd-per-gpu-hour", date=None,
-            provenance="assumed", why_null=None,
+            provenance="assumed", why_null=None, kinds=(),
         )  # fmt: skip
     if kw_per_gpu is not None:
         pick = replace(pick, provisioned_kw_per_gpu=kw_per_gpu, provisioned_provenance="assumed")
@@ -101,13 +104,13 @@ def pick_price(
 
 def _owned(pick: PricePick, owned: Owned) -> PricePick:
     """The pick with the hour of a purchase in the place of its price. Electricity is not in it."""
-    usd = owned.usd_per_gpu_hour(pick.provisioned_kw_per_gpu)
-    low, high = spread(owned, pick.provisioned_kw_per_gpu)
+    site = {"provisioned_kw": pick.provisioned_kw_per_gpu, "pue": pick.pue}
+    usd, low, high = (solve("owned_usd_per_gpu_hour", owned.inputs() | ends | site) for ends in ({}, owned.ends(cheap=True), owned.ends(cheap=False)))
     electricity = owned.figures.get("usd_per_kwh")
     missing = "no planned kW, which rented place is paid by: give --kw-per-gpu" if pick.provisioned_kw_per_gpu is None else "a figure of owning is missing"
     colocated = owned.hosting == "colocation"
     return replace(
-        pick, usd_per_gpu_hour=usd, low=low, high=high, kind=f"owned, {'in rented place' if colocated else 'at its own site'}",
+        pick, usd_per_gpu_hour=usd, low=low, high=high, kinds=(), kind=f"owned, {'in rented place' if colocated else 'at its own site'}",
         includes=("capex", "colocation") if colocated else ("capex",), source=f"{owned.system} of the price book", date=None, placeholder=None,
         provenance=None if usd is None else "assumed" if any(c.assumed for c in owned.figures.values()) else "modelled",
         usd_per_kwh=None if electricity is None else electricity.value, why_null=None if usd is not None else missing, owned=owned,
@@ -118,6 +121,14 @@ def check_positive(flag: str, value: float | None) -> None:
     """A TokenmillError unless `value` is None or a number above 0 (and of a size that sums and ratios of figures survive)."""
     if value is not None and not 1e-12 <= value <= 1e18:
         raise TokenmillError(f"{flag} {value:g}: should be a number above 0{' and below 1e18' if value > 1e18 else ''}")
+
+
+def check_given(flag: str, name: str, value: float | None) -> None:
+    """A TokenmillError unless `value` is None or above 0 and in the range of the equations' input `name`: kilowatts are no watts, and dollars no cents."""
+    check_positive(flag, value)
+    given = INPUTS[name]
+    if value is not None and not given.least <= value <= given.most:
+        raise TokenmillError(f"{flag} {value:g}: {given.meaning}; should be from {given.least:g} to {given.most:g} {given.unit}")
 
 
 def _from_book(book: PriceBook, entry: PriceEntry | None, gpu_key: str | None, kind: str | None) -> PricePick:
@@ -144,6 +155,7 @@ def _from_book(book: PriceBook, entry: PriceEntry | None, gpu_key: str | None, k
         node_w=None,
         utilisation=1.0,
         why_null=None if usd is not None else _why_null(gpu_key, entry, kind),
+        kinds=tuple((name, each, book.kinds[name].includes) for name, each in prices.items()) if usd is not None else (),
     )
 
 
@@ -156,12 +168,19 @@ def _why_null(gpu_key: str | None, entry: PriceEntry | None, kind: str | None) -
     return f"no price of kind {kind} for {gpu_key} in the price book: {fix}"
 
 
+def spread_of(owned: bool) -> str:
+    """What a spread of prices comes from."""
+    return "as its sources disagree" if owned else "by kind of price"
+
+
 def price_summary(pick: PricePick) -> str:
     """One line: price, its kind, what it includes, source and date; or why there is none."""
     if pick.usd_per_gpu_hour is None:
         return pick.why_null or "no price"
     holds = "as given, taken as all-in" if pick.includes is None else f"includes {', '.join(pick.includes) or 'nothing'}"
-    spread = f", ${pick.low:.4g} to ${pick.high:.4g} by kind of price" if pick.low is not None and pick.high != pick.low else ""
+    why_spread = spread_of((pick.kind or "").startswith("owned"))
+    spread = f", ${pick.low:.4g} to ${pick.high:.4g} {why_spread}" if pick.low is not None and pick.high != pick.low else ""
     cited = ", ".join(part for part in (pick.kind, pick.source, pick.date) if part)
+    beside = ", electricity beside it" if pick.includes is not None and "energy" not in pick.includes and pick.usd_per_kwh is not None else ""
     stand_in = f"; placeholder: {pick.placeholder}" if pick.placeholder and pick.provenance == "reference" else ""
-    return f"{pick.provenance} ${pick.usd_per_gpu_hour:.4g}/GPU-h ({cited}; {holds}{spread}{stand_in}), {pick.utilisation:.0%} busy"
+    return f"{pick.provenance} ${pick.usd_per_gpu_hour:.4g}/GPU-h ({cited}; {holds}{beside}{spread}{stand_in}), {pick.utilisation:.0%} busy"

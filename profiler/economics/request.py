@@ -32,7 +32,7 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """Per GPU of the deployment. `inputs`: what the equations made it from; a residency that nobody said is 0 in them, and cached tokens then have no price."""
+    """Per GPU of the deployment. `inputs`: what the equations made it from; a residency that nobody said is 0 in them, and cached tokens have no price."""
 
     inputs: dict[str, float | None]
     gpu_s: float
@@ -46,11 +46,11 @@ class Request:
     rate_ci95: dict[str, list[float]]  # of the two rates in `inputs`, where their steps have an interval
 
 
-_WANTED = ("gpu_s", "prefill_gpu_s", "decode_gpu_s", "cached_gpu_s", "energy_j", "energy_j_per_output_token", "output_tokens_per_s")
+_WANTED = ("gpu_s", "prefill_gpu_s", "decode_gpu_s", "energy_j", "energy_j_per_output_token")
 
 
-def compose(mix: Mix, prefill: PhaseRate, decode: PhaseRate, held: Held | None = None) -> Request | None:
-    """A request of `mix` from the two phases measured apart; None where what its cached tokens hold is asked for and not known.
+def compose(mix: Mix, prefill: PhaseRate, decode: PhaseRate, held: Held | None = None) -> Request:
+    """A request of `mix` from the two phases measured apart. What its cached tokens hold takes part in its price by class and in nothing else.
 
     The ci95 of both step times propagates to first order, as independent errors: each side's deviations add in quadrature (GUM, JCGM 100, 5.1). None if a phase
     has no interval.
@@ -62,9 +62,10 @@ def compose(mix: Mix, prefill: PhaseRate, decode: PhaseRate, held: Held | None =
     }  # fmt: skip
     inputs |= {} if held is None else {"kv_bytes_per_token": held.kv_bytes_per_token, "kv_room_bytes": held.kv_room_bytes}
     found = solve_all(_WANTED, inputs)
-    gpu_s, prefill_s, decode_s, cached_s = (found[name] for name in _WANTED[:4])
-    if gpu_s is None or prefill_s is None or decode_s is None or cached_s is None:
-        return None
+    gpu_s, prefill_s, decode_s = (found[name] for name in _WANTED[:3])
+    assert gpu_s is not None, inputs
+    assert prefill_s is not None, inputs
+    assert decode_s is not None, inputs
     energy_ci95 = None
     if prefill.joules_per_token is not None and decode.joules_per_token is not None:
         read_j, written_j = mix.fresh * prefill.joules_per_token, mix.osl * decode.joules_per_token
@@ -72,7 +73,7 @@ def compose(mix: Mix, prefill: PhaseRate, decode: PhaseRate, held: Held | None =
     return Request(
         inputs=inputs,
         gpu_s=gpu_s,
-        gpu_s_ci95=quadrature((prefill_s, prefill.step_low, prefill.step_high), (decode_s, decode.step_low, decode.step_high), (cached_s, 1.0, 1.0)),
+        gpu_s_ci95=quadrature((prefill_s, prefill.step_low, prefill.step_high), (decode_s, decode.step_low, decode.step_high)),
         prefill_gpu_s=prefill_s,
         decode_gpu_s=decode_s,
         energy_j=found["energy_j"],

@@ -11,7 +11,7 @@ from typing import Any
 
 from profiler.economics.equations import solve_all
 from profiler.economics.formulas import Watts, per_mw, watts_of, weakest
-from profiler.economics.hour import gpu_hour_usd, hour_inputs
+from profiler.economics.hour import gpu_hour_usd, hour_inputs, money_kind, price_range
 from profiler.economics.prices import PricePick
 from profiler.economics.serving_floor import floor_split
 from profiler.modelled.mix import Mix, parse_mix
@@ -73,7 +73,7 @@ def serving_mix(point: Mapping[str, Any], price: PricePick | None) -> dict[str, 
     watts = _watts(point, _board_w(point), price)
     money = _money(point, mix, rate, price, watts)
     if money["usd_per_mtok"] is not None:
-        provenance["usd_per_mtok"] = weakest(kinds.get("output_tokens_per_s_per_gpu"))
+        provenance["usd_per_mtok"] = money_kind(kinds.get("output_tokens_per_s_per_gpu"), money["equation_inputs"], watts)
         provenance |= {} if price is None or price.provenance is None else {"usd_per_gpu_hour": price.provenance}
     if money["usd_per_mtok_by_class"] is not None:
         provenance["usd_per_mtok_by_class"] = weakest(provenance["usd_per_mtok"], point["floor_split"]["provenance"])
@@ -111,13 +111,11 @@ def _money(point: Mapping[str, Any], mix: Mix, rate: float | None, price: PriceP
         return found | {"why_null": next(iter(_no_rate(point)), "the point has no output tokens/s per GPU")}
     if price is None or usd is None:
         return found | {"why_null": price.why_null if price else "no price was asked for"}
-    solved = solve_all(("usd_per_mtok", "energy_in_usd_per_gpu_hour", *_CLASSES.values(), *_WHOLE_HOUR.values()), inputs)
-    value, apart = solved["usd_per_mtok"], solved["energy_in_usd_per_gpu_hour"] or 0.0
+    solved = solve_all(("usd_per_mtok", *_CLASSES.values(), *_WHOLE_HOUR.values()), inputs)
+    value = solved["usd_per_mtok"]
     assert value is not None, inputs
-    edges = (price.low, price.high)
-    spread = [value * (edge + apart) / usd for edge in edges if edge is not None] if None not in edges else None
     return found | {
-        "usd_per_mtok": {"value": value, "ci95": None, "price_range": spread, "basis": "output", "mix": mix.name},
+        "usd_per_mtok": {"value": value, "ci95": None, "price_range": price_range(price, inputs, value, usd), "basis": "output", "mix": mix.name},
         "usd_per_mtok_by_class": None if split is None else {name: solved[equation] for name, equation in _CLASSES.items()},
         "whole_hour_usd_per_mtok": {name: solved[equation] for name, equation in _WHOLE_HOUR.items()},
         "price_note": "; ".join(part for part in (note, CACHED_APART if mix.cached and split else None) if part) or None,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from profiler.economics.equations import INPUTS, solve
+from profiler.economics.equations import EQUATIONS, INPUTS, Given, solve
 from profiler.economics.prices import PricePick
 
 NUDGE = 0.1  # of an input for which nobody gave a spread
@@ -37,19 +37,22 @@ class Swing:
 def tornado(inputs: Mapping[str, float | None], price: PricePick, measured: Mapping[str, Sequence[float]]) -> list[Swing]:
     """Every input that moves $ per Mtok, the strongest first: between its sources, over its measured interval, else 10 % either way."""
     found = []
-    for name, given in INPUTS.items():
+    for name, given in {**INPUTS, RATE: _RATE}.items():
         value = inputs.get(name)
         if value is None or name in _FLAGS:
             continue
-        low, high, why = _ends(name, value, price, measured)
-        ends = [solve("usd_per_mtok", {**inputs, name: min(max(end, given.least), given.most)}) for end in (low, high)]
-        if ends[0] is None or ends[1] is None or ends[0] == ends[1]:
+        *ends, why = _ends(name, value, price, measured)
+        low, high = (min(max(end, given.least), given.most) for end in ends)
+        usd = [solve("usd_per_mtok", {**inputs, name: end}) for end in (low, high)]
+        if usd[0] is None or usd[1] is None or usd[0] == usd[1]:
             continue
-        found.append(
-            Swing(name=name, unit=given.unit, meaning=given.meaning, value=value, low=low, high=high, usd_at_low=ends[0], usd_at_high=ends[1], why=why)
-        )
+        found.append(Swing(name=name, unit=given.unit, meaning=given.meaning, value=value, low=low, high=high, usd_at_low=usd[0], usd_at_high=usd[1], why=why))
     return sorted(found, key=lambda swing: -swing.swing)
 
+
+# Where a rate is given whole (a server's, or a user's) it is no input of the equations but a figure of theirs.
+RATE = "output_tokens_per_s"
+_RATE = Given(unit=EQUATIONS[RATE].unit, meaning=EQUATIONS[RATE].meaning, least=0, most=1e12)
 
 # Switches and the request itself are no uncertainties.
 _FLAGS = ("owned", "colocated", "energy_apart", "billed_by_plan", "by_joules", "fresh", "cached", "osl")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from profiler.economics.equations import SECONDS_PER_HOUR, solve
-from profiler.economics.hour import gpu_hour_usd, hour_inputs
+from profiler.economics.hour import gpu_hour_usd, hour_inputs, hour_range
 from profiler.economics.owning import HOSTINGS
 from profiler.economics.price_book import PriceBook
 from profiler.economics.prices import PricePick, pick_price
@@ -35,15 +35,16 @@ def ways_to_pay(
 
 def _way(name: str, price: PricePick, inputs: Inputs, usd_per_hour_used: float | None) -> dict[str, Any]:
     at = {**inputs, **hour_inputs(price, node_w=price.node_w if price.node_w is not None else inputs.get("node_w"))}
-    hour, busy, electricity = (solve(name, at) for name in ("usd_per_gpu_hour", "usd_per_gpu_s", "energy_in_usd_per_gpu_hour"))
+    hour, busy = solve("usd_per_gpu_hour", at), solve("usd_per_gpu_s", at)
+    # Kinds of price are rows beside each other; only a purchase has sources that disagree on one of its own.
+    low, high = (hour_range(price, at) if price.owned is not None else None) or (None, None)
     return {
         "way": name,
         "usd_per_gpu_hour": hour,
         "usd_per_busy_gpu_hour": None if busy is None else busy * SECONDS_PER_HOUR,
         "usd_per_mtok": solve("usd_per_mtok", at),
-        # Kinds of price are rows beside each other; only a purchase has sources that disagree on one of its own.
-        "low": None if price.low is None or price.owned is None else price.low + (electricity or 0.0),
-        "high": None if price.high is None or price.owned is None else price.high + (electricity or 0.0),
+        "low": low,
+        "high": high,
         "includes": price.includes,
         "provenance": price.provenance,
         "source": price.source,

@@ -8,7 +8,7 @@ from os.path import isfile
 from pathlib import Path
 from typing import Any
 
-from profiler.commands.recorded import found_runs
+from profiler.foreign.found import found_runs
 from profiler.modelled.link import group_of
 from profiler.record.schema import FIELDS
 from profiler.record.store import Run, parsed, read_header, read_plans, read_points

@@ -5,7 +5,8 @@ Fields: SemiAnalysisAI/InferenceX utils/process_result.py (agg_*.json; `results_
 (API rows: `hardware`, `metrics`).
 
 What is normalised. Where prefill and decode have GPUs of their own, `output_tput_per_gpu` is per *decode* GPU and `input_tput_per_gpu` per *prefill* GPU
-(process_result.py; InferenceX issue 299): both become per GPU of the whole deployment. `tput_per_gpu` counts input and output tokens; where it stands alone
+(process_result.py; InferenceX issue 299): both become per GPU of the whole deployment. Rates of agentic rows are so already, nested or (until 2026-07, and in
+API rows) flat: process_agentic_result.py divides all three by the same count. `tput_per_gpu` counts input and output tokens; where it stands alone
 (until 2025-11) output tokens are its share by the nominal lengths. An API row that is not disaggregated names its GPUs twice, as prefill's and as decode's.
 """
 
@@ -60,7 +61,7 @@ def point_of(row: Fields) -> ServingPoint:
         if gpus is None:
             point.invalid_reasons.append("no GPU count: neither num_gpus, tp nor the GPUs of prefill and decode are stated")
         else:
-            _rates(point, figures, gpus)
+            _rates(point, figures, gpus, roles=gpus.apart and not _is_agentic(row))
             _power(point, figures, gpus)
     return point
 
@@ -143,23 +144,29 @@ def _latencies(point: ServingPoint, figures: Fields) -> None:
     point.per_user = one_over(point.tpot_s) or figures.rate("median_intvty") or one_over(point.itl_s)
 
 
-def _rates(point: ServingPoint, figures: Fields, gpus: _Gpus) -> None:
+def _is_agentic(row: Fields) -> bool:
+    """A replayed trace, as result files (`scenario_type`) and API rows (`benchmark_type`) name it; nothing else nests its metrics."""
+    named = row.text("scenario_type", "benchmark_type")
+    return "request_metrics" in row.data or (named is not None and named.startswith("agentic"))
+
+
+def _rates(point: ServingPoint, figures: Fields, gpus: _Gpus, *, roles: bool) -> None:
+    """The three rates per GPU of the whole deployment. `roles`: the flat fields of output and input are per decode and per prefill GPU."""
     per_gpu = figures.inner("request_metrics", "throughput", "per_gpu")
 
-    def rate(flat: str, total: str) -> float | None:
-        whole = figures.number(total, most=MOST_TOKENS_PER_S * gpus.whole)
-        return figures.rate(flat) or per_gpu.rate(total) or (whole / gpus.whole if whole else None)
+    def rate(flat: str, total: str, role: str | None, own: int) -> float | None:
+        found = figures.rate(flat)
+        if found is None:  # what stands elsewhere is of the whole deployment
+            whole = figures.number(total, most=MOST_TOKENS_PER_S * gpus.whole)
+            return per_gpu.rate(total) or (whole / gpus.whole if whole else None)
+        if not roles or role is None:
+            return found
+        point.warnings.append(f"{flat.partition('_')[0]} tokens/s were per {role} GPU: x {own}/{gpus.whole}")
+        return found * own / gpus.whole
 
-    total, written, read = (
-        rate(f"{name}tput_per_gpu", f"{long}_tput_tps") for name, long in (("", "total"), ("output_", "output"), ("input_", "input"))
-    )  # fmt: skip
-    point.total_rate = total
-    if gpus.apart and written is not None:
-        written *= gpus.decode / gpus.whole
-        point.warnings.append(f"output tokens/s were per decode GPU: x {gpus.decode}/{gpus.whole}")
-    if gpus.apart and read is not None:
-        read *= gpus.prefill / gpus.whole
-        point.warnings.append(f"input tokens/s were per prefill GPU: x {gpus.prefill}/{gpus.whole}")
+    total = point.total_rate = rate("tput_per_gpu", "total_tput_tps", None, gpus.whole)
+    written = rate("output_tput_per_gpu", "output_tput_tps", "decode", gpus.decode)
+    read = rate("input_tput_per_gpu", "input_tput_tps", "prefill", gpus.prefill)
     if written is None and total is not None and point.isl and point.osl:
         written = total * point.osl / (point.isl + point.osl)
         point.kinds["output_tokens_per_s_per_gpu"] = point.kinds["input_tokens_per_s_per_gpu"] = "modelled"

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from profiler.economics.formulas import BOUNDARIES
-from profiler.economics.prices import price_from_json, price_summary
+from profiler.economics.prices import price_from_json, price_summary, spread_of
 from profiler.report.decisions import print_decisions
 from profiler.report.numbers import NONE
 from profiler.report.text import dollars, printable, quantity
@@ -36,11 +36,16 @@ def print_cost(document: Mapping[str, Any], console: Console | None = None) -> N
         console.print(f"[yellow]No valid mix{'' if wanted is None else f' reaches {wanted:g} tokens/s per user'}.[/]")
     price = price_from_json(document["price"])
     console.print(f"[dim]Price: {printable(price_summary(price))}.[/]")
+    hours = {mix["usd_per_gpu_hour"] for mix in document.get("mixes", ())} | {document.get("usd_per_gpu_hour")} - {None}
+    if price.usd_per_gpu_hour is not None and len(hours) == 1 and (hour := hours.pop()) is not None and hour != price.usd_per_gpu_hour:
+        console.print(f"[dim]Used: {dollars(hour)}/GPU-h, of which electricity {dollars(hour - price.usd_per_gpu_hour)}.[/]")
     for note in sorted({m["price_note"] for m in document.get("mixes", ()) if m["price_note"]} | {document.get("price_note") or ""} - {""}):
         console.print(f"[yellow]{printable(note)}[/]")
     if price.node_w is not None:
         pue = "unknown" if price.pue is None else f"{price.pue:g} ({printable(price.pue_provenance)})"
         console.print(f"[dim]Power: {price.node_w:g} W per GPU at the node (assumed); PUE {pue}.[/]")
+    for note in sorted({mix["by_class_why_null"] for mix in document.get("mixes", ()) if mix.get("by_class_why_null")}):
+        console.print(f"[yellow]No price by class: {printable(note)}.[/]")
     why = document.get("why_null") or {}
     print_decisions(document, console)
     if "usd_per_mtok" in why:
@@ -54,11 +59,10 @@ def _given_table(document: Mapping[str, Any]) -> Table:
         if document[f"{phase}_usd_per_mtok"] is not None:
             rows.append((f"{dollars(document[f'{phase}_usd_per_mtok'])} / Mtok", label, "assumed"))
     if usd is not None:
-        label = "output tokens, all-in" if by_class else "tokens as counted in the rate given"
-        spread = usd["price_range"]
-        rows.append(
-            (f"{dollars(usd['value'])} / Mtok", label + (f"; {dollars(spread[0])} to {dollars(spread[1])} by kind of price" if spread else ""), "assumed")
-        )
+        label, spread = "output tokens, all-in" if by_class else "tokens as counted in the rate given", usd["price_range"]
+        if spread and spread[0] != spread[1]:
+            label += f"; {dollars(spread[0])} to {dollars(spread[1])} {spread_of(document['price']['owned'] is not None)}"
+        rows.append((f"{dollars(usd['value'])} / Mtok", label, "assumed"))
     if bill is not None:
         held = f" + {dollars(bill['cached'])} cached" if bill["cached"] else ""
         rows.append((dollars(bill["total"]), f"bill: {dollars(bill['input'])} input{held} + {dollars(bill['output'])} output", "assumed"))

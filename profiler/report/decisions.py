@@ -28,6 +28,7 @@ _LABELS = {
     "site_revenue_usd_per_year": "revenue of the site per year",
     "gco2_per_mtok": "carbon per Mtok of output, electricity alone",
 }
+_OUTPUT_ALONE = "revenue per Mtok of output alone"
 _SHARES = ("margin", "profit_over_cost", "break_even_utilisation")
 _BAR = 10
 _ENDS = {"measured, 95 % interval": "ci95", "sources disagree": "sources", "assumed spread": "assumed", "10 % either way": "±10 %", "kinds of price": "prices"}
@@ -73,12 +74,13 @@ def _print_figures(decisions: Mapping[str, Any], console: Console) -> None:
         value = figure["value"]
         ends = figure["ci95"]
         interval = "" if ends is None else f"{shown(name, ends[0], figure['unit'])} to {shown(name, ends[1], figure['unit'])}"
-        table.add_row(NONE if value is None else shown(name, value, figure["unit"]), _LABELS[name], f"[dim]{interval}[/]")
+        label = _OUTPUT_ALONE if name == "revenue_usd_per_mtok" and decisions["output_alone"] else _LABELS[name]
+        table.add_row(NONE if value is None else shown(name, value, figure["unit"]), label, f"[dim]{interval}[/]")
     console.print()
     console.print(table)
     sold = decisions["price_list"]
     if decisions["output_alone"]:
-        console.print("[dim]Revenue of output tokens alone: the input that belongs to them was not given.[/]")
+        console.print("[yellow]The input that belongs to the output was not given: revenue, margin and break-even are of output tokens alone.[/]")
     if sold is not None:
         cited = ", ".join(str(part) for part in (sold["source"], sold["date"]) if part)
         console.print(f"[dim]Sold at: {printable(sold['name'])} ({printable(cited)}).[/]")

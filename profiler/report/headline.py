@@ -9,7 +9,7 @@ from typing import Any
 from profiler.economics.equations import SECONDS_PER_HOUR
 from profiler.economics.formulas import BOUNDARIES
 from profiler.economics.points import floor_of_point
-from profiler.economics.prices import PricePick
+from profiler.economics.prices import PricePick, spread_of
 from profiler.explain.vanity import busiest_lane, peak_of
 from profiler.gpus import GPUS, GpuSpec
 from profiler.modelled.floor_math import Floor
@@ -62,7 +62,7 @@ def _verdict(row: Row, price: PricePick | None) -> str:
         return f"[bold]{name}[/], with {rate} the cheapest at any price ({short(kind_of(mix, 'output_tokens_per_s_per_gpu'))}{untuned})"
     kinds = short(kind_of(mix, "usd_per_mtok")) + price_kind(price)
     spread = dollars.get("price_range")
-    span = f"; {usd(spread[0])} to {usd(spread[1])} by kind of price" if spread and spread[0] != spread[1] else ""
+    span = f"; {usd(spread[0])} to {usd(spread[1])} {spread_of(price is not None and price.owned is not None)}" if spread and spread[0] != spread[1] else ""
     return f"[bold]{name}, ${plus_minus(dollars['value'], dollars['ci95'])} per Mtok[/] ({kinds}{untuned}{span})"
 
 

@@ -178,5 +178,5 @@ def test_a_run_on_a_terminal(capsys: Capture, recorded: Path) -> None:
 
 def test_a_run_without_a_mix_says_how_to_get_one(capsys: Capture, recorded: Path) -> None:
     (recorded / "points.jsonl").write_text("")
-    assert run_command(["cost", str(recorded)]) == 0
+    assert run_command(["cost", str(recorded)]) == 3
     assert "--mix 8k/1k" in " ".join(capsys.readouterr().out.split())

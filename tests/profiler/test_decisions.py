@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from profiler.cli import run_command
-from profiler.economics.owning import owned_of, parse_settings, spread
+from profiler.economics.equations import solve
+from profiler.economics.hour import hour_inputs, hour_range
+from profiler.economics.owning import owned_of, parse_settings
 from profiler.economics.price_book import load_price_book
 from profiler.economics.prices import pick_price
 from profiler.record.store import RunWriter
@@ -98,11 +100,11 @@ def test_carbon_by_what_is_known_of_the_watts(capsys: Capture) -> None:
 
 
 def test_owning_is_worked_out_from_its_parts(capsys: Capture) -> None:
-    """$40,000 back in 4 years without interest, 5 % maintenance, $500 of staff; 1.73 kW in a place at $100 per kW and month; 10 cents per kWh at 1.3 kW."""
+    """$40,000 back in 4 years without interest, 5 % maintenance, $500 of staff; a place for 1.73 / 1.3 kW at $100 a month; 10 cents per kWh at 1.3 kW."""
     parts = "gpu_capex_usd=30000,server_capex_usd=6000,network_capex_usd=3000,storage_capex_usd=1000,life_years=4,cost_of_capital=0,residual_share=0"
     more = "maintenance_share=0.05,staff_usd_per_year=500,colocation_usd_per_kw_month=100,usd_per_kwh=0.1"
     flags = ("--gpu", "h200", "--tokens-per-s-per-gpu", "1000", "--watts", "1000", "--set", parts, "--set", more)
-    owning, place, electricity = (10_000 + 2000 + 500) / 8760, 1.73 * 100 * 12 / 8760, 0.13
+    owning, place, electricity = (10_000 + 2000 + 500) / 8760, 1.73 / 1.3 * 100 * 12 / 8760, 0.13
     colocated = document(capsys, *flags, "--own", "colocation")
     assert colocated["usd_per_gpu_hour"] == pytest.approx(owning + place + electricity)
     assert colocated["usd_per_mtok"]["value"] == pytest.approx((owning + place + electricity) / 3.6)
@@ -114,12 +116,16 @@ def test_owning_is_worked_out_from_its_parts(capsys: Capture) -> None:
 
 def test_the_books_purchases_have_their_sources() -> None:
     book = load_price_book()
-    for key in ("h100", "h200", "b200", "gb200", "gb300"):
-        owned = owned_of(book.owned, key, "colocation", {})
-        hour = owned.usd_per_gpu_hour(1.73)
-        low, high = spread(owned, 1.73)
-        assert (low or 0) < (hour or 0) < (high or 0)
-        assert all(cited.source for cited in owned.figures.values())
+    for key in ("h100", "h200", "b200", "b300", "gb200", "gb300"):
+        price = pick_price(book, key, own="colocation")
+        assert price.owned is not None
+        assert all(cited.source for cited in price.owned.figures.values())
+        inputs = hour_inputs(price)
+        low, high = hour_range(price, inputs) or (0.0, 0.0)
+        hour = solve("usd_per_gpu_hour", inputs) or 0.0
+        assert 0 < low < hour < high
+        # The dear end has the dear electricity in it: 16.26 cents for the planned kW beside the dear purchase and place.
+        assert high == pytest.approx((price.high or 0.0) + (price.provisioned_kw_per_gpu or 0.0) * 0.1626)
     # A rack of 72 for $3.3 M.
     assert book.owned.systems["gb200_nvl72"].figures["gpu_capex_usd"].value * 72 == pytest.approx(3.3e6, rel=1e-4)
     assert pick_price(book, "h200", own="own_site").provenance == "assumed"  # staff and storage have no source
@@ -150,12 +156,62 @@ def test_what_moves_the_price_most_comes_first(capsys: Capture, runs: Path) -> N
     assert "fresh" not in swings
 
 
+def test_a_rate_that_was_given_is_an_input_too(capsys: Capture) -> None:
+    # $1 per Mtok at 1,000 tokens/s: 10 % fewer make it 1 / 0.9.
+    (rate, *_) = (s for s in document(capsys, *RATE, "--sensitivity")["sensitivity"] if s["name"] == "output_tokens_per_s")
+    assert (rate["low"], rate["usd_at_low"]) == (pytest.approx(900), pytest.approx(1 / 0.9))
+    # A PUE of 1.1 less 10 % would be under 1: the end that is shown is the one that was computed.
+    shown = document(capsys, "--gpu", "gb200", "--own", "own_site", "--watts", "1500", "--tokens-per-s-per-gpu", "100", "--sensitivity")
+    (pue,) = (s for s in shown["sensitivity"] if s["name"] == "pue")
+    assert (pue["low"], pue["high"]) == (1.0, pytest.approx(1.21))
+
+
+def test_a_node_of_eight_at_the_users_utilisation(capsys: Capture) -> None:
+    # $1.41 x 8 an hour, and 93.25 x 8 x 0.6 tokens/s over all its hours: $7.00 per Mtok, as the price says.
+    found = document(capsys, "--gpu", "h200", "--tokens-per-s-per-gpu", "93.25", "--utilisation", "0.6")
+    node = found["per_system"]
+    assert (node["gpus"], node["usd_per_hour"], node["output_tokens_per_s"]) == (8, pytest.approx(11.28), pytest.approx(447.6))
+    assert node["usd_per_hour"] / 3600 / node["output_tokens_per_s"] * 1e6 == pytest.approx(found["usd_per_mtok"]["value"])
+
+
+def test_kinds_of_price_are_compared_with_what_each_includes(capsys: Capture, tmp_path: Path) -> None:
+    # $1.50 all-in, and a bare $1.00 with 20 cents for 1.17 kW beside it ($1.234): at 100 tokens/s $4.1667 and $3.4278.
+    path = tmp_path / "mine.toml"
+    path.write_text('usd_per_kwh = 0.2\ndefault_kind = "bare"\n[kinds.bare]\nincludes = ["capex"]\n[kinds.allin]\nincludes = ["capex", "energy"]\n'
+                    '[gpus.h200]\nusd_per_gpu_hour = { bare = 1.0, allin = 1.5 }\n', encoding="utf-8")  # fmt: skip
+    found = document(capsys, "--gpu", "h200", "--price-book", str(path), "--tokens-per-s-per-gpu", "100", "--watts", "900", "--pue", "1.3")
+    assert found["usd_per_mtok"]["value"] == pytest.approx(1.234 / 0.36)
+    assert found["usd_per_mtok"]["price_range"] == pytest.approx([1.234 / 0.36, 1.5 / 0.36])
+
+
+def test_what_cached_tokens_hold_divides_the_bill_and_does_not_raise_it(capsys: Capture, tmp_path: Path) -> None:
+    """Batch 32 of 8k/1k/4k: 0.1 s of prefill, 0.64 s of decode, and 4,096 tokens of 98,304 bytes held 30 s in what the weights leave of 0.9 of the memory."""
+    room = 0.9 * 143_771 * 2**20 - 61_064_245_248
+    held = 4096 * 30 * 98_304 / room
+    writer = RunWriter.create(tmp_path / "runs", subject="cached", argv=["run"], version="0.1.0")
+    for point in (made.prefill(mix="8k/1k/4k"), made.decode(32, 0.020, 480.0, mix="8k/1k/4k")):
+        writer.commit(point | {"run_id": writer.path.name}, plan=made.PLANS[point["plan"]])
+    writer.finish("done")
+    flags = ("last", "--runs", str(tmp_path / "runs"), "--usd-per-gpu-hour", "3.6")
+    (plain,), (with_it,) = document(capsys, *flags)["mixes"], document(capsys, *flags, "--cache-residency", "30")["mixes"]
+    for mix in (plain, with_it):
+        assert mix["usd_per_mtok"]["value"] == pytest.approx(0.74 / 1.024)
+        assert mix["output_tokens_per_s_per_gpu"] == pytest.approx(1024 / 0.74)
+    assert plain["usd_per_mtok_by_class"]["cached"] is None
+    assert "how long they are held is not known" in plain["price_note"]
+    by_class, bill = with_it["usd_per_mtok_by_class"], 0.74e-3
+    assert by_class["cached"] * 4096 / 1e6 == pytest.approx(bill * held / (0.74 + held))
+    assert sum(by_class[name] * tokens for name, tokens in (("input", 4096), ("cached", 4096), ("output", 1024))) / 1e6 == pytest.approx(bill)
+    assert (plain["provenance"]["usd_per_mtok_by_class"], with_it["provenance"]["usd_per_mtok_by_class"]) == ("measured", "assumed")
+
+
 def test_the_cheapest_mix_that_is_fast_enough(capsys: Capture, runs: Path) -> None:
     flags = ("last", "--runs", str(runs), "--usd-per-gpu-hour", "3.6")
     assert document(capsys, *flags)["cheapest"]["decode"] == "decode-b128"
     # Batch 32 writes 50 tokens/s to a reader, batch 128 31.25.
     assert document(capsys, *flags, "--at-least", "50")["cheapest"]["decode"] == "decode-b32"
-    none = document(capsys, *flags, "--at-least", "51", "--price-list", "1/2")
+    assert run_command(["cost", *flags, "--at-least", "51", "--price-list", "1/2", "--json"]) == 4
+    none = json.loads(capsys.readouterr().out)
     assert none["cheapest"] is None
     assert figures(none)["margin"] is None
     assert none["decisions"]["why_null"]["margin"] == "no valid mix has a price"
@@ -180,6 +236,10 @@ def test_revenue_of_a_run_is_of_whole_requests(capsys: Capture, runs: Path) -> N
         ((*RATE, "--price-list", "1/-2"), "should be INPUT/OUTPUT"),
         ((*RATE, "--price-list", "nan/2"), "should be INPUT/OUTPUT"),
         ((*RATE, "--price-list", "€1/€2"), "unknown price list"),
+        (("--tokens-per-s-per-gpu", "10", "--usd-per-gpu-hour", "141000"), "should be from 0 to 1000 USD/GPU-h"),
+        ((*RATE, "--kw-per-gpu", "1730"), "should be from 0.01 to 20 kW"),
+        ((*RATE, "--watts", "1e9"), "should be from 0 to 100000 W"),
+        ((*RATE, "--cache-residency", "60"), "--cache-residency is for a RUN"),
         ((*RATE, "--grid", "-1"), "should be from 0 to 2000"),
         ((*RATE, "--grid", "moon"), "unknown grid"),
         ((*RATE, "--mw", "-3"), "--mw -3"),

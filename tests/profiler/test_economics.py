@@ -21,12 +21,6 @@ prices = st.floats(1e-3, 1e3)
 mixes = st.builds(lambda isl, osl, share: Mix(isl=isl, osl=osl, cached=int((isl - 1) * share)), st.integers(1, 10**6), st.integers(1, 10**6), st.floats(0, 1))
 
 
-def composed(mix: Mix, prefill: PhaseRate, decode: PhaseRate, held: Held | None = None) -> Request:
-    found = compose(mix, prefill, decode, held)
-    assert found is not None
-    return found
-
-
 def money(cost: Request, usd: float) -> tuple[float | None, ...]:
     """All-in per Mtok of output, then per Mtok of fresh input, cached input and output, at an hour of `usd` and 100 % busy."""
     inputs = cost.inputs | hour_inputs(pick_price(load_price_book(), None, usd_per_gpu_hour=usd)) | {"by_joules": 0.0}
@@ -60,7 +54,7 @@ def test_half_busy_costs_twice() -> None:
 
 
 def test_a_mix_is_composed_from_its_two_phases() -> None:
-    cost = composed(MIX, PREFILL, DECODE)
+    cost = compose(MIX, PREFILL, DECODE)
     assert (cost.prefill_gpu_s, cost.decode_gpu_s, cost.gpu_s) == pytest.approx((0.4, 2.0, 2.4))
     # Deviations of 0.4 x 0.03 = 0.012 and 2 x 0.008 = 0.016 below, 0.4 x 0.075 = 0.03 and 2 x 0.02 = 0.04 above, in quadrature 0.02 and 0.05.
     assert cost.gpu_s_ci95 == pytest.approx((2.38, 2.45))
@@ -73,26 +67,29 @@ def test_a_mix_is_composed_from_its_two_phases() -> None:
     assert cost.rate_ci95["prefill_tokens_per_s"] == pytest.approx([20480 / 1.075, 20480 / 0.97])
 
 
-def test_cached_tokens_are_not_computed_and_pay_for_what_they_hold() -> None:
+def test_cached_tokens_are_not_computed_and_take_part_in_the_price() -> None:
     mix = Mix(isl=8192, osl=1024, cached=6144)
-    cost = composed(mix, PREFILL, DECODE)
+    cost = compose(mix, PREFILL, DECODE)
     assert cost.gpu_s == pytest.approx(2048 / 20480 + 2.0)
     assert money(cost, 3.6)[2] is None  # how long they are held nobody said
-    # 6144 x 30 s x 98,304 bytes where 60 GB are left = 0.301989888 GPU-seconds.
-    held = composed(mix, PREFILL, DECODE, Held(residency_s=30.0, kv_bytes_per_token=98_304, kv_room_bytes=60e9))
-    assert held.gpu_s == pytest.approx(2.1 + 0.301989888)
-    assert money(held, 3.6)[2] == pytest.approx(0.301989888 * 0.001 / 6144 * 1e6)
-    assert compose(mix, PREFILL, DECODE, Held(residency_s=30.0, kv_bytes_per_token=98_304, kv_room_bytes=None)) is None
+    # 6144 x 30 s x 98,304 bytes where 60 GB are left = 0.301989888 GPU-seconds beside 2.1.
+    held = compose(mix, PREFILL, DECODE, Held(residency_s=30.0, kv_bytes_per_token=98_304, kv_room_bytes=60e9))
+    assert held.gpu_s == cost.gpu_s
+    assert money(held, 3.6)[0] == money(cost, 3.6)[0]
+    assert money(held, 3.6)[2] == pytest.approx(0.0021 * 0.301989888 / 2.401989888 / 6144 * 1e6)
+    nowhere = compose(mix, PREFILL, DECODE, Held(residency_s=30.0, kv_bytes_per_token=98_304, kv_room_bytes=None))
+    assert money(nowhere, 3.6)[0] == money(cost, 3.6)[0]
+    assert money(nowhere, 3.6)[1:] == (None, None, None)
 
 
 def test_no_interval_or_no_energy_of_one_phase_gives_none_of_the_mix() -> None:
-    cost = composed(MIX, dataclasses.replace(PREFILL, step_low=None, step_high=None, joules_per_token=None), DECODE)
+    cost = compose(MIX, dataclasses.replace(PREFILL, step_low=None, step_high=None, joules_per_token=None), DECODE)
     assert (cost.gpu_s_ci95, cost.energy_j, cost.energy_j_per_output_token) == (None, None, None)
 
 
 @given(mix=mixes, prefill=rates, decode=rates, usd=prices)
 def test_classes_add_up_to_the_all_in_price(mix: Mix, prefill: float, decode: float, usd: float) -> None:
-    cost = composed(mix, PhaseRate(tokens_per_s=prefill, step_low=None, step_high=None), PhaseRate(tokens_per_s=decode, step_low=None, step_high=None))
+    cost = compose(mix, PhaseRate(tokens_per_s=prefill, step_low=None, step_high=None), PhaseRate(tokens_per_s=decode, step_low=None, step_high=None))
     whole, *by_class = money(cost, usd)
     summed = sum((price or 0.0) * tokens for price, tokens in zip(by_class, (mix.fresh, mix.cached, mix.osl), strict=True)) / mix.osl
     assert summed == pytest.approx(whole, rel=1e-9)
@@ -114,7 +111,7 @@ def test_price_scales_linearly_and_speed_inversely(rate: float, usd: float, fact
 
 @given(mix=mixes, prefill=rates, decode=rates, low=st.floats(0.5, 1), high=st.floats(1, 2))
 def test_the_interval_holds_the_value(mix: Mix, prefill: float, decode: float, low: float, high: float) -> None:
-    cost = composed(mix, PhaseRate(tokens_per_s=prefill, step_low=low, step_high=high), PhaseRate(tokens_per_s=decode, step_low=low, step_high=high))
+    cost = compose(mix, PhaseRate(tokens_per_s=prefill, step_low=low, step_high=high), PhaseRate(tokens_per_s=decode, step_low=low, step_high=high))
     assert cost.gpu_s_ci95 is not None
     assert cost.gpu_s_ci95[0] <= cost.gpu_s <= cost.gpu_s_ci95[1]
     assert cost.gpu_s_ci95[0] > 0

@@ -64,15 +64,17 @@ def test_energy_goes_by_joules_and_adds_up_to_the_bill() -> None:
     assert (found["input_usd"] or 0) + (found["output_usd"] or 0) == pytest.approx((found["usd_per_mtok"] or 0) * 1024 / 1e6)
 
 
-def test_cached_tokens_pay_for_the_memory_they_hold() -> None:
+def test_cached_tokens_take_part_in_the_hours_by_the_memory_they_hold() -> None:
     # 4,096 of the 8,192 come from a cache, each held for 60 s at 98,304 bytes where 60 GB are free: 4096 x 60 x 98304 / 60e9 = 0.402653184 s.
     cached = REQUEST | {"fresh": 4096, "cached": 4096, "cache_residency_s": 60.0, "kv_bytes_per_token": 98_304, "kv_room_bytes": 60e9}
     assert solve("cached_gpu_s", cached) == pytest.approx(0.402653184)
-    assert solve("gpu_s", cached) == pytest.approx(0.1 + 0.64 + 0.402653184)
-    assert solve("usd_per_mtok_by_class.cached", cached) == pytest.approx(0.402653184 * 0.001 / 4096 * 1e6)
+    assert solve("gpu_s", cached) == pytest.approx(0.1 + 0.64)  # holding makes no GPU-hour
+    assert solve("usd_per_mtok_by_class.cached", cached) == pytest.approx(0.00074 * 0.402653184 / (0.74 + 0.402653184) / 4096 * 1e6)
     parts = [solve(name, cached) or 0.0 for name in ("input_usd", "cached_usd", "output_usd")]
-    assert sum(parts) == pytest.approx((solve("usd_per_mtok", cached) or 0) * 1024 / 1e6)
-    assert solve("usd_per_mtok", cached | {"cache_residency_s": None}) is None
+    assert sum(parts) == pytest.approx(0.00074)
+    assert solve("usd_per_mtok", cached) == pytest.approx(0.74 / 1.024)
+    assert solve("usd_per_mtok_by_class.input", cached | {"cache_residency_s": None}) is None
+    assert solve("usd_per_mtok_by_class.cached", cached | {"cache_residency_s": 0.0}) is None  # not charged, which is not 0
 
 
 def test_an_annuity_pays_capital_and_its_cost() -> None:
@@ -89,7 +91,9 @@ def test_an_annuity_pays_capital_and_its_cost() -> None:
 
 
 def test_places_and_power() -> None:
-    assert solve("colocation_usd_per_gpu_hour", {"provisioned_kw": 1.73, "colocation_usd_per_kw_month": 130.0}) == pytest.approx(1.73 * 130 * 12 / 8760)
+    # 1.73 kW of the grid are 1.73 / 1.3 kW of machines, which rent is by.
+    place = {"provisioned_kw": 1.73, "pue": 1.3, "colocation_usd_per_kw_month": 130.0}
+    assert solve("colocation_usd_per_gpu_hour", place) == pytest.approx(1.73 / 1.3 * 130 * 12 / 8760)
     drawn = {"energy_apart": 1, "billed_by_plan": 0, "node_w": 1000.0, "pue": 1.3, "usd_per_kwh": 0.08, "provisioned_kw": 1.73}
     assert solve("energy_in_usd_per_gpu_hour", drawn) == pytest.approx(0.104)
     assert solve("energy_in_usd_per_gpu_hour", drawn | {"billed_by_plan": 1}) == pytest.approx(1.73 * 0.08)

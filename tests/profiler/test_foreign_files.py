@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from profiler.commands.pricing import pricing_of
-from profiler.commands.recorded import found_run, found_runs, priced_runs
+from profiler.commands.recorded import priced_runs
 from profiler.foreign import rows
+from profiler.foreign.found import found_run, found_runs
 from profiler.foreign.read import FORMATS, read_foreign
 from profiler.foreign.reference import Reference, parted, reference_of
 from profiler.record.schema import FIELDS

@@ -148,6 +148,43 @@ def test_a_replayed_trace_states_means(tmp_path: Path) -> None:
     assert point["warnings"][0] == "a replayed trace: lengths are its means, 90% of the input found in a cache"
 
 
+RATES = ("output", "input", "total")
+APART = {"isl": ..., "osl": ..., "tput_per_gpu": ..., "disagg": True, "is_multinode": True, "tp": 16, "num_prefill_gpu": 8, "num_decode_gpu": 24}
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        # 6400 output and 25600 input tokens/s of 8 + 24 GPUs: 6400 / 32 = 200, 25600 / 32 = 800, together 1000. All that an agentic row states is per all 32.
+        {"request_metrics": {"throughput": {"per_gpu": {"total_tput_tps": 1000.0, "output_tput_tps": 200.0, "input_tput_tps": 800.0}}}},
+        {"output_tput_tps": 6400.0, "input_tput_tps": 25600.0, "total_tput_tps": 32000.0},
+        {"scenario_type": "agentic-coding", "tput_per_gpu": 1000.0, "output_tput_per_gpu": 200.0, "input_tput_per_gpu": 800.0},
+        # Any other row's flat fields are per decode and per prefill GPU: 6400 / 24 = 266.67 x 24/32 = 200, 25600 / 8 = 3200 x 8/32 = 800.
+        {"scenario_type": "fixed", "tput_per_gpu": 1000.0, "output_tput_per_gpu": 6400 / 24, "input_tput_per_gpu": 3200.0},
+        # One flat, the others as totals: only the flat one is of one role.
+        {"output_tput_per_gpu": 6400 / 24, "input_tput_tps": 25600.0, "total_tput_tps": 32000.0},
+    ],
+    ids=["nested", "totals", "flat agentic", "flat by role", "mixed"],
+)
+def test_only_flat_rates_of_a_role_are_scaled(tmp_path: Path, stated: dict[str, Any]) -> None:
+    point = one(tmp_path, **(APART | stated))
+    assert [point[f"{name}_tokens_per_s_per_gpu"] for name in RATES] == pytest.approx([200.0, 800.0, 1000.0])
+    assert (point["deployment_gpus"], point["invalid_reasons"], point["status"]) == (32, [], "ok")
+    said = [line for line in point["warnings"] if "tokens/s were per" in line]
+    by_role = stated.get("output_tput_per_gpu", 0.0) > 200.0
+    assert ("output tokens/s were per decode GPU: x 24/32" in said) == by_role
+    assert ("input tokens/s were per prefill GPU: x 8/32" in said) == (stated.get("input_tput_per_gpu") == 3200.0)
+
+
+def test_agentic_rows_of_the_dashboard_are_per_gpu_of_the_deployment(tmp_path: Path) -> None:
+    row = json.loads((DATA / "inferencex_api.json").read_text())[1] | {"benchmark_type": "agentic_traces", "isl": None, "osl": None}
+    path = tmp_path / "api.json"
+    path.write_text(json.dumps([row | {"metrics": {"tput_per_gpu": 1000.0, "output_tput_per_gpu": 200.0, "input_tput_per_gpu": 800.0}}]))
+    point = points(path)["row-1"]
+    assert [point[f"{name}_tokens_per_s_per_gpu"] for name in RATES] == [200.0, 800.0, 1000.0]
+    assert not any("tokens/s were per" in line for line in point["warnings"])
+
+
 @pytest.mark.parametrize("outcome", [{"status": "failed"}, {"status": "passed"}])
 def test_the_clients_own_outcome(tmp_path: Path, outcome: dict[str, str]) -> None:
     assert one(tmp_path, benchmark_outcome=outcome, output_tput_per_gpu=100.0)["status"] == {"failed": "failed", "passed": "ok"}[outcome["status"]]

@@ -170,6 +170,10 @@ def test_rows_of_unlike_points_share_their_columns() -> None:
         ({}, {"params": "x"}),
         ({}, {"invalid_reasons": [None], "valid": False}),
         ({}, {"kv_bytes_per_token": []}),
+        ({}, {"window_s": -16.0}),
+        ({}, {"step_s": {"median": -0.02}}),
+        ({}, {"energy_j": "many"}),
+        ({}, {"board_w": True}),
     ],
 )
 def test_a_damaged_record_is_one_line(tmp_path: Path, header: dict[str, Any], point: dict[str, Any]) -> None:
