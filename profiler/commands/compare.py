@@ -10,7 +10,7 @@ import typer
 
 from profiler.commands.price_options import PRICE_PANEL, AsJson, RunsFolder
 from profiler.commands.pricing import Pricing, with_prices
-from profiler.commands.recorded import found_runs
+from profiler.foreign.found import found_runs
 from triton_kernels.errors import TokenmillError
 
 if TYPE_CHECKING:

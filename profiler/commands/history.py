@@ -12,7 +12,7 @@ import typer
 from profiler.commands.compare import FailIf, Reprice
 from profiler.commands.price_options import AsJson, RunsFolder
 from profiler.commands.pricing import Pricing, with_prices
-from profiler.commands.recorded import found_runs
+from profiler.foreign.found import found_runs
 from triton_kernels.errors import TokenmillError
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ def history(
     """Did it get faster or cheaper with each version? The same work on the same GPU over all runs, oldest first.
 
     $/Mtok (all at one price book), J per token and tokens/s by version of tokenmill, torch, triton and driver, each change against the run before and against
-    the first with `compare`'s verdict; Holm's correction holds for one group. Gates (see `compare --help`) hold the newest run against the one before it.
+    the first with `compare`'s verdict. Gates (see `compare --help`) hold the newest run against the one before it.
+
+    Holm's correction is over all groups at once: for the newest of each against the one before it and, apart from that, for all other pairs. In either, noise
+    alone shows as a change in 1 history of 20, and older runs of the same work make no verdict on the newest weaker.
     """
     from profiler.compare.gates import exit_code, parse_gate
     from profiler.compare.history import Collector

@@ -9,19 +9,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from profiler.compare.changes import Changes, Since, changes_over_time
 from profiler.compare.facts import RunFacts, facts_of
 from profiler.compare.gates import Gate, GateOutcome, GateRow, outcome
 from profiler.compare.label import differing, label
-from profiler.compare.measured import JOULES
 from profiler.compare.reprice import Priced
 from profiler.compare.subject import Subject, subjects_of
-from profiler.compare.verdict import Judged, Pending, judge, pending
 from profiler.economics.derive import DAMAGE, damaged
 from profiler.economics.prices import PricePick
 
 SCHEMA_VERSION = 1  # of the document
-
-Changes = Mapping[str, Judged]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,7 +113,9 @@ class Collector:
         ordered = [sorted(entries, key=lambda entry: when(entry.facts)) for entries in self._groups.values()]
         shown = [entries for entries in ordered if every or len(entries) > 1]
         names = differing(entries[0].subject.key for entries in ordered)
-        groups = sorted((_group(entries, ("model", *(name for name in names if name != "model"))) for entries in shown), key=_order)
+        changes = changes_over_time([[entry.subject for entry in entries] for entries in shown])
+        told = ("model", *(name for name in names if name != "model"))
+        groups = sorted((_group(entries, since, told) for entries, since in zip(shown, changes, strict=True)), key=_order)
         newest = max((entries[-1].facts for entries in ordered), key=when, default=None)
         return History(
             runs=self.runs, prices=list(self._prices.values()), groups=groups, single=len(ordered) - len(shown),
@@ -138,31 +137,14 @@ def _order(group: Group) -> tuple[Any, ...]:
     return (str(group.machine), *(str(key.get(name)) for name in ("model", "phase", "precision")), key.get("batch") or key.get("concurrency") or 0, group.label)
 
 
-def _group(entries: Sequence[Entry], names: Sequence[str]) -> Group:
-    valid = [entry for entry in entries if not entry.subject.reasons]
-    pairs = [pair for i, entry in enumerate(valid[1:], start=1) for pair in ((valid[i - 1], entry), (valid[0], entry))]
-    judged = iter(judge(_pending(old.subject, new.subject) for old, new in pairs))
-    changes = {id(entry): (_by_name(next(judged)), _by_name(next(judged))) for entry in valid[1:]}
-    best = min(valid, key=_cost, default=None)
+def _group(entries: Sequence[Entry], changes: Sequence[Since], names: Sequence[str]) -> Group:
+    best = min((entry for entry in entries if not entry.subject.reasons), key=_cost, default=None)
     rows = [
-        HistoryRow(facts=e.facts, subject=e.subject, previous=changes.get(id(e), (None, None))[0], first=changes.get(id(e), (None, None))[1], best=e is best)
-        for e in entries
+        HistoryRow(facts=entry.facts, subject=entry.subject, previous=since.previous, first=since.first, best=entry is best)
+        for entry, since in zip(entries, changes, strict=True)
     ]
     subject = entries[0].subject
     return Group(label=label(subject.key, names), key=subject.key, machine=subject.machine, rows=rows)
-
-
-def _by_name(judged: Sequence[Judged]) -> Changes:
-    return {each.figure.name: each for each in judged}
-
-
-def _pending(old: Subject, new: Subject) -> list[Pending]:
-    """As in a comparison; joules of unlike boundaries are not compared, though the rows are."""
-    found = pending(old, new)
-    if old.boundary is None or new.boundary is None or old.boundary == new.boundary:
-        return found
-    why = f"unknown: joules of the {old.boundary}, then of the {new.boundary}"
-    return [replace(p, difference=None, why_unknown=why) if p.figure.name in JOULES else p for p in found]
 
 
 def _cost(entry: Entry) -> tuple[float, float]:

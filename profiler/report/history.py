@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from profiler.compare.changes import Changes
 from profiler.compare.facts import SOFTWARE, RunFacts
-from profiler.compare.history import Changes, Group, History, HistoryRow, rate_of
+from profiler.compare.history import Group, History, HistoryRow, rate_of
 from profiler.compare.measured import JOULES
 from profiler.compare.verdict import Judged
 from profiler.economics.prices import price_summary
@@ -22,8 +23,9 @@ WIDTH = 100
 _PRICES = 3
 _LAST = 20  # runs of a group on the screen, besides the first and the best
 _LEGEND = (
-    "before, first: change against the run before it and against the first; = no more than the windows' noise (Welch's t, Holm's correction over the group; "
-    "bootstrap from 20 windows), ? fewer than 5 windows or no noise known, so nobody can tell; ★ the best"
+    "before, first: change against the run before it and against the first; = no more than the windows' noise (Welch's t, bootstrap from 20 windows; "
+    "Holm's correction over all groups, for the newest against the run before it apart from all other pairs), "
+    "? fewer than 5 windows or no noise known, so nobody can tell; ★ the best"
 )
 
 

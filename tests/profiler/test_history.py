@@ -117,14 +117,66 @@ def test_few_windows_are_unknown() -> None:
     assert changes(row) == ("unknown: fewer than 5 windows",) * 2
 
 
+def families(found: History) -> tuple[set[str], set[str]]:
+    """All verdicts on the newest rows against the ones before them, and all others."""
+    newest: set[str] = set()
+    others: set[str] = set()
+    for each in found.groups:
+        for row in each.rows[1:]:
+            assert row.previous is not None
+            assert row.first is not None
+            (newest if row is each.rows[-1] else others).update(judged.verdict for judged in row.previous.values())
+            (newest if len(each.rows) == 2 else others).update(judged.verdict for judged in row.first.values())
+    return newest, others
+
+
+def of_models(seed: int, models: int) -> list[dict[str, Any]]:
+    """Two requests of each of so many models, every point with noise of its own."""
+    names = [f"model-{n}" for n in range(models)]
+    return [p | {"model": name, "point_id": f"{name}-{p['point_id']}"} for n, name in enumerate(names) for p in windowed.points(100 * seed + n)]
+
+
 def test_noise_over_ten_runs_is_rarely_a_change() -> None:
-    """Ten runs of the same work: 36 tests a group, one false alarm in 5 % of the groups or fewer (60 groups: at most 8, three standard errors)."""
+    """Ten runs, 2 groups: a false alarm in 5 % of the histories or fewer, of either family (20 histories: 1 and three standard errors of 1 are 4)."""
+    found = [families(history(*(on(day, *windowed.points(100 * seed + day)) for day in range(1, 11)))) for seed in range(20)]
+    assert sum(newest != {"no difference"} for newest, _ in found) <= 4
+    assert sum(others != {"no difference"} for _, others in found) <= 4
+
+
+def test_noise_in_many_groups_is_rarely_a_change() -> None:
+    """Two like runs of 12 groups: a false alarm in 5 % of the histories or fewer, not of the groups (60 histories: 3 and three standard errors of 1.7 are 8).
+
+    Each group by itself would raise one in 1 - 0.95^12 = 46 % of them, 28 of 60.
+    """
     alarms = 0
-    for seed in range(30):
-        for each in history(*(on(day, *windowed.points(100 * seed + day)) for day in range(1, 11))).groups:
-            told = {judged.verdict for row in each.rows for found in (row.previous, row.first) for judged in (found or {}).values()}
-            alarms += told != {"no difference"}
+    for seed in range(60):
+        found = history(on(1, *of_models(2 * seed, 6)), on(2, *of_models(2 * seed + 1, 6)))
+        assert len(found.groups) == 12
+        newest, others = families(found)
+        assert others == set()
+        alarms += newest != {"no difference"}
     assert alarms <= 8
+
+
+def test_a_slower_newest_run_is_found_after_any_number_of_runs() -> None:
+    """The tenth run is 10 % slower: found in every history, with the very verdict that the last two runs alone have."""
+    for seed in range(15):
+        runs = [on(day, *windowed.points(100 * seed + day, slower=1.1 if day == 10 else 1.0)) for day in range(1, 11)]
+        whole, last = (history(*some, gates=["usd_per_mtok > +3%"]) for some in (runs, runs[-2:]))
+        assert [gate.passed for gate in whole.gates] == [False]
+        assert len(whole.groups) == 2
+        for each, other in zip(whole.groups, last.groups, strict=True):
+            assert (changes(each.rows[-1])[0] or "").startswith("dearer by")
+            assert each.rows[-1].previous == other.rows[-1].previous
+
+
+def test_the_run_before_that_is_the_first_is_judged_once() -> None:
+    """Of three runs, the second has one change and the third has two, of which the one against the first is of the older family."""
+    _, second, third = group(history(*(on(day, *windowed.points(50 + day)) for day in (1, 2, 3)))).rows
+    assert second.previous is second.first
+    assert third.previous is not third.first
+    both = group(history(*(on(day, *windowed.points(50 + day)) for day in (2, 3)))).rows[-1]
+    assert third.previous == both.previous
 
 
 @pytest.mark.parametrize(("slower", "passed"), [(1.1, False), (1.0, True)])
