@@ -170,6 +170,99 @@ def test_an_owned_hour_in_the_page_is_costs_owned_hour(opened: Opened, run: Path
     same_as_cost(opened, document(cost, run, "--watts", WATTS, "--own", hosting, "--set", "life_years=4,usd_per_kwh=0.2,gpu_capex_usd=28000", "--pue", "1.1"))
 
 
+BOOK = """
+default_kind = "bare"
+usd_per_kwh = 0.20
+[kinds.bare]
+meaning = "the machine alone"
+includes = ["capex", "colocation"]
+[kinds.all_in]
+meaning = "everything"
+includes = ["capex", "colocation", "energy"]
+[gpus.h200]
+source = "a test"
+usd_per_gpu_hour = { bare = 1.00, all_in = 1.41 }
+"""
+
+
+@pytest.fixture(params=["bare", "all_in"])
+def kinds(request: pytest.FixtureRequest, browser: Any, run: Path, tmp_path: Path) -> Iterator[tuple[Opened, tuple[object, ...]]]:
+    """A page priced by one of a book's two kinds, of which one leaves electricity out; and the arguments of `cost` for its run and book."""
+    (tmp_path / "book.toml").write_text(BOOK)
+    asked = (run, "--watts", WATTS, "--price-book", tmp_path / "book.toml")
+    written(tmp_path / "kinds.html", *asked, "--price-kind", request.param)
+    page = Opened(browser, tmp_path / "kinds.html")
+    yield page, asked
+    page.close()
+    assert page.messages == []
+
+
+@pytest.mark.parametrize("usd", ["1.00", "1.41", "1.01"])
+def test_a_typed_price_is_all_in_even_where_it_is_the_runs_own(kinds: tuple[Opened, tuple[object, ...]], usd: str) -> None:
+    page, asked = kinds
+    before = page.value(HEADLINE)
+    page.change("price_usd_per_gpu_hour", usd)
+    same_as_cost(page, document(cost, *asked, "--usd-per-gpu-hour", usd))
+    assert page.page.locator(HEADLINE).get_attribute("class") == "fig by-reader"
+    assert page.page.locator("[data-way][aria-pressed=true]").count() == 0  # what is typed is of no kind in the book
+    page.change("price_usd_per_gpu_hour", "")
+    assert page.value(HEADLINE) == before
+    assert page.page.locator(".notice.when-changed").is_hidden()
+
+
+def test_a_kind_of_price_is_costs_with_what_it_includes(kinds: tuple[Opened, tuple[object, ...]]) -> None:
+    page, asked = kinds
+    buttons = page.page.locator("[data-way]")
+    assert buttons.all_inner_texts() == ["bare: $1, electricity apart", "all_in: $1.41"]
+    hours = {}
+    for place, kind in ((1, "all_in"), (0, "bare"), (1, "all_in")):
+        buttons.nth(place).click()
+        found = document(cost, *asked, "--price-kind", kind)
+        same_as_cost(page, found)
+        hours[kind] = found["mixes"][0]["usd_per_gpu_hour"]
+        assert page.page.locator("[data-way][aria-pressed=true]").all_inner_texts() == [buttons.nth(place).inner_text()]
+        assert page.page.locator("article [data-kind]").first.inner_text().endswith(" × reference")
+    # 0.9 kW x 1.3 x $0.20/kWh = $0.234 an hour beside the machine's dollar.
+    assert hours == {"bare": pytest.approx(1.234), "all_in": pytest.approx(1.41)}
+
+
+def test_kinds_of_price_go_with_every_other_change(kinds: tuple[Opened, tuple[object, ...]]) -> None:
+    page, asked = kinds
+    page.page.check("[name=hosting][value=colocation]", force=True)
+    page.change("usd_per_kwh", 0.5)  # of the purchase: a rented hour has none of it
+    page.page.check("[name=hosting][value=priced]", force=True)
+    page.change("price_usd_per_gpu_hour", 7)
+    page.page.locator("[data-way]").nth(0).click()  # in the place of what was typed
+    assert page.page.input_value("#price_usd_per_gpu_hour") == "1"
+    page.change("pue", 1.1)
+    page.change("utilisation", 0.5)
+    same_as_cost(page, document(cost, *asked, "--price-kind", "bare", "--pue", "1.1", "--utilisation", "0.5"))
+    known = document(explain, *asked, "--price-kind", "bare", "--pue", "1.1", "--utilisation", "0.5")
+    mix = next(mix for mix in known["mixes"] if mix["points"]["decode"] == known["subject"]["point_id"])
+    fall = page.page.evaluate("Waterfall.bars(0).delivered.usd")
+    assert fall == pytest.approx(mix["price"]["usd_per_mtok"], rel=1e-9)
+
+
+def test_a_recorded_run_of_a_cpu_is_a_page_like_any_other(browser: Any, tmp_path: Path) -> None:
+    golden = Path(__file__).parents[1] / "data" / "golden_v1"
+    written(tmp_path / "page.html", golden)
+    page = Opened(browser, tmp_path / "page.html")
+    here = document(cost, golden)["mixes"][0]
+    assert page.value(HEADLINE) == pytest.approx(here["usd_per_mtok"]["value"], rel=1e-9)
+    assert page.page.locator(HEADLINE).inner_text().startswith("$")
+    assert "output tokens/s per CPU" in page.page.locator("[data-card=output_tokens_per_s]").inner_text()
+    page.change("price_usd_per_gpu_hour", 0.8)
+    page.change("pue", 1.2)
+    there = document(cost, golden, "--usd-per-gpu-hour", "0.8", "--pue", "1.2")["mixes"][0]
+    assert there["usd_per_mtok"]["value"] == pytest.approx(1.6 * here["usd_per_mtok"]["value"])  # $0.80 for $0.50
+    assert page.value(HEADLINE) == pytest.approx(there["usd_per_mtok"]["value"], rel=1e-9)
+    assert page.value("article [data-figure='tokens_per_s_per_mw.facility']") == pytest.approx(there["tokens_per_s_per_mw"]["facility"], rel=1e-9)
+    assert page.page.locator("[data-way]").count() == 0  # no book has a price of this machine
+    assert page.messages == []
+    assert page.requests == [(tmp_path / "page.html").as_uri()]
+    page.close()
+
+
 def test_another_tools_result_is_priced_again_like_a_run(browser: Any, tmp_path: Path) -> None:
     result = Path(__file__).parents[1] / "data" / "foreign" / "inferencex.json"
     written(tmp_path / "foreign.html", f"{result}@h200")

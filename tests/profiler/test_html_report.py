@@ -21,7 +21,7 @@ from profiler.commands.report import report
 from profiler.economics.derive import derive_run
 from profiler.economics.equations import solve
 from profiler.economics.price_book import load_price_book
-from profiler.economics.prices import PricePick
+from profiler.economics.prices import PricePick, pick_price
 from profiler.record.store import Run
 from profiler.report.html.figures import FIGURES, PER_MW, value_of
 from profiler.report.html.items import Reported, items_of
@@ -214,6 +214,19 @@ def test_several_runs_each_at_their_price(tmp_path: Path) -> None:
     assert 'placeholder="1.8 to 3.6, by run"' in text
     assert '<option value="1">2: second</option>' in text
     assert "H200 SXM, bf16, batch 128" in text
+
+
+def test_buttons_are_the_books_kinds_of_price_each_as_every_run_has_it() -> None:
+    run, book = made.run(), load_price_book()
+    prices = [pick_price(book, "h200", kind="rent_3yr"), pick_price(book, "b200"), made.price()]  # the last is a flag's, of no kind
+    text = html_text([(run, price, derive_run(run, price)) for price in prices])
+    buttons = [text.strip() for text in Page(text).inside["button"] if "own_" in text or "rent_" in text]
+    assert buttons == ["own_hyperscaler: $1.41 to $1.95, by run", "own_neocloud: $1.74 to $2.34, by run", "rent_3yr: $1.6 to $2.9, by run"]
+    runs = data_of(text)["runs"]
+    assert runs["way"] == [2, 0, None]
+    assert runs["ways"][0][0] == {"usd": 1.41, "apart": False}
+    assert runs["ways"][2] == [None, None, None]
+    assert "data-way=" not in page(run)
 
 
 def test_formats_stand_side_by_side_with_their_quality(tmp_path: Path) -> None:

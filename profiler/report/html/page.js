@@ -61,6 +61,7 @@
     if ($("at-least")) answer();
     Pareto.show(state.axis, state.workload);
     Waterfall.show(state.fall, state.measure);
+    showWays();
   }
 
   // Inputs. Out of its range nothing is computed from one: its message says so, and figures that need it are dashes.
@@ -69,16 +70,16 @@
       input.disabled = false;
       input.addEventListener("input", () => read(input));
     }
-    all("[data-edge]").forEach((button) => {
-      button.disabled = false;
-      button.addEventListener("click", () => { const input = $(PRICE); input.value = button.dataset.edge; read(input); });
-    });
+    all("[data-way]").forEach((button) => button.addEventListener("click", () => {
+      Model.change(targets(), "way", Number(button.dataset.way));
+      show();
+      update();
+    }));
     all("[data-reset]").forEach((button) => button.addEventListener("click", () => { Model.reset(); show(); update(); }));
     $("price-run")?.addEventListener("change", show);
     for (const radio of all("[name=hosting]")) {
       radio.disabled = false;
       radio.addEventListener("change", () => {
-        Model.change(targets(), PRICE, undefined);
         Model.change(targets(), "hosting", radio.value);
         show();
         update();
@@ -100,17 +101,28 @@
     const chosen = targets();
     for (const input of all("[data-control]")) {
       const name = input.dataset.control;
-      const values = [...new Set(chosen.map((run) => Model.changes()[run][name] ?? Model.control(name, run)))];
+      const values = [...new Set(chosen.map((run) => Model.stands(name, run)))];
       input.value = values.length === 1 && values[0] !== null ? values[0] : "";
       input.placeholder = values.length > 1 ? "differs by run" : "not known";
       input.setAttribute("aria-invalid", "false");
       $(`${name}-error`).textContent = "";
     }
-    const hostings = new Set(chosen.map((run) => Model.changes()[run].hosting ?? runs[run].hosting ?? "priced"));
+    const hostings = new Set(chosen.map((run) => Model.stands("hosting", run)));
     all("[name=hosting]").forEach((radio) => { radio.checked = hostings.size === 1 && hostings.has(radio.value); });
     const owned = hostings.has("colocation") || hostings.has("own_site"), typed = chosen.some((run) => PRICE in Model.changes()[run]);
+    showWays();
     all(".owning").forEach((place) => { place.hidden = !owned; });
     $(PRICE).closest(".input").hidden = owned && !typed; // an owned hour is worked out
+  }
+
+  // The book's kinds of price: which one the chosen runs are paid by, and which ones all of them have.
+  function showWays() {
+    const chosen = targets();
+    for (const button of all("[data-way]")) {
+      const way = Number(button.dataset.way);
+      button.disabled = !chosen.every((run) => runs[run].ways[way]);
+      button.setAttribute("aria-pressed", String(chosen.every((run) => Model.stands("way", run) === way)));
+    }
   }
 
   function choose(id, then) {

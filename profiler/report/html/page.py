@@ -75,7 +75,7 @@ def _charts(items: Sequence[Item], best: Item | None, falls: Sequence[Falling], 
 
 def _pricing(reported: Reported, best: Item | None, controls: Sequence[prices.Control], data: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "controls": controls, "owning": any(control.owning for control in controls), "edges": prices.edges(reported), "prices": prices.price_lines(reported),
+        "controls": controls, "owning": any(control.owning for control in controls), "ways": prices.way_names(reported), "prices": prices.price_lines(reported),
         "hour": figure_of(best, HOUR), "hosting": data["runs"]["hosting"], "runs": data["runs"]["id"],
     }  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,14 +102,24 @@ def owned_hours(reported: Reported, book: PriceBook | None) -> list[Owned | None
 
 
 def runs_json(reported: Reported, owned: Sequence[Owned | None]) -> dict[str, Any]:
-    """Columns of the runs. `apart`: whether the price leaves electricity out; `own`: the inputs of an owned hour; `hosting`: how it was priced."""
-    prices = [price for _, price, _ in reported]
+    """Columns of the runs. `apart`: whether the price leaves electricity out; `own`: the inputs of an owned hour; `hosting`: how it was priced.
+
+    `ways`: what it would pay by each kind of price that some run has in the book; `way`: the place of the one that it pays by.
+    """
+    prices, kinds = [price for _, price, _ in reported], list(_kinds(reported))
     return {
         "id": [run.run_id for run, _, _ in reported],
         "apart": column([price.includes is not None and "energy" not in price.includes for price in prices]),
         "hosting": column([price.owned.hosting if price.owned else None for price in prices]),
         "own": [each.inputs() if each is not None else None for each in owned],
+        "way": column([kinds.index(price.kind) if price.kind in kinds and price.kinds else None for price in prices]),
+        "ways": [[_way(price, kind) for kind in kinds] for price in prices],
     }
+
+
+def _way(price: PricePick, kind: str) -> dict[str, Any] | None:
+    """A kind of price as the page's model reads it; None: the book has none of this kind for this GPU."""
+    return next(({"usd": usd, "apart": "energy" not in includes} for name, usd, includes in price.kinds if name == kind), None)
 
 
 def price_lines(reported: Reported) -> list[tuple[str, str]]:
@@ -120,8 +130,21 @@ def price_lines(reported: Reported) -> list[tuple[str, str]]:
     return [(", ".join(runs), summary) for summary, runs in said.items()]
 
 
-def edges(reported: Reported) -> Mapping[str, float]:
-    """The cheapest and the dearest kind of price in the book, where all runs have the same: a reader's shortcuts."""
-    found = {(price.low, price.high) for _, price, _ in reported}
-    low, high = next(iter(found)) if len(found) == 1 else (None, None)
-    return {} if low is None or high is None or low == high else {"lowest": low, "highest": high}
+def way_names(reported: Reported) -> list[str]:
+    """The book's kinds of price as buttons say them, in the order of `runs_json`; [] where there is no choice."""
+    kinds = _kinds(reported)
+    return [_way_name(kind, found) for kind, found in kinds.items()] if len(kinds) > 1 else []
+
+
+def _kinds(reported: Reported) -> dict[str, list[tuple[float, bool]]]:
+    """Of each kind of price what each run that the book has it for pays, and whether electricity is apart from it."""
+    found: dict[str, list[tuple[float, bool]]] = {}
+    for _, price, _ in reported:
+        for kind, usd, includes in price.kinds:
+            found.setdefault(kind, []).append((usd, "energy" not in includes))
+    return found
+
+
+def _way_name(kind: str, paid: Sequence[tuple[float, bool]]) -> str:
+    low, high = min(paid)[0], max(paid)[0]
+    return f"{kind}: ${low:.4g}{f' to ${high:.4g}, by run' if high > low else ''}{', electricity apart' if paid[0][1] else ''}"
