@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from profiler.economics.derive import Derived, derive_run
     from profiler.economics.prices import PricePick, load_price_book, pick_price
-    from profiler.notebook import Reading, read
+    from profiler.notebook import Reading, frame, read
     from profiler.record.store import Run
-    from profiler.report.frame import frame
     from triton_kernels.errors import TokenmillError
     from workloads.model_spec import ModelSpec
     from workloads.read_model import read_model
@@ -27,7 +26,7 @@ _HOME = {
     "Run": "profiler.record.store",
     "TokenmillError": "triton_kernels.errors",
     "derive_run": "profiler.economics.derive",
-    "frame": "profiler.report.frame",
+    "frame": "profiler.notebook",
     "load_price_book": "profiler.economics.prices",
     "pick_price": "profiler.economics.prices",
     "read": "profiler.notebook",

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from profiler.commands.pricing import pricing_of
 from profiler.commands.recorded import priced_runs
-from profiler.economics.derive import Derived
+from profiler.economics.derive import Derived, derive_run, price_for_run
+from profiler.economics.price_book import load_price_book
 from profiler.economics.prices import PricePick, price_summary
 from profiler.record.schema import FIELDS
 from profiler.record.store import Run
-from profiler.report.frame import flat, flat_rows
+from profiler.report.flat import flat, flat_rows
 from profiler.report.json_ import json_text
 from profiler.report.kinds import LEGEND, kind_of, price_kind, short
 from profiler.report.numbers import NONE, count, plus_minus
@@ -104,6 +105,19 @@ def read(*refs: str | Path, root: str | Path = "runs", price_book: str | Path | 
     """
     priced = priced_runs([str(ref) for ref in refs] or ["last"], Path(root), pricing_of(price_book=None if price_book is None else str(price_book), **flags))
     return Reading(runs=tuple(run for run, _, _ in priced), prices=tuple(price for _, price, _ in priced), derived=tuple(derived for _, _, derived in priced))
+
+
+def frame(run: Run | Reading, price: PricePick | None = None) -> pd.DataFrame:
+    """One row per point with its derived figures, columns as in `tokenmill list schema`, nested ones joined by dots.
+
+    `price`: None takes the one that a Reading was read at; of a Run the price declared with it, else the price book's for its GPU. What was not measured is
+    NaN or None.
+    """
+    import pandas as pd
+
+    if isinstance(run, Run):
+        return pd.DataFrame(flat_rows(derive_run(run, price or price_for_run(run, load_price_book()))))
+    return run.points if price is None else pd.DataFrame(flat_rows(*(derive_run(one, price) for one in run.runs)))
 
 
 _HEADINGS = ("run", "model", "format", "mix", "batch", "tok/s/user", "tok/s/GPU", "J/token", "$/Mtok")

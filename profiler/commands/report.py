@@ -93,7 +93,7 @@ def _write(reported: Reported, path: Path, chart: str, pricing: Pricing) -> None
         write_figure(reported, path, chart)
         say_written(path)
     elif ending == ".parquet":
-        from profiler.report.frame import flat_rows
+        from profiler.report.flat import flat_rows
         from profiler.report.parquet import write_parquet
 
         write_parquet(flat_rows(*(derived for _, _, derived in reported)), path)
@@ -115,7 +115,7 @@ def _page(reported: Reported, pricing: Pricing) -> str:
 def _text(reported: Reported, kind: str) -> str:
     from profiler.economics.derive import DAMAGE, damaged
     from profiler.report.csv import csv_text
-    from profiler.report.frame import flat_rows
+    from profiler.report.flat import flat_rows
     from profiler.report.json_ import json_text
     from profiler.report.markdown import markdown_text
 

@@ -16,7 +16,7 @@ from profiler.fleet.processes import done, in_jobs, processes_for
 from profiler.record.store import Run
 from profiler.report.csv import text_cell
 from profiler.report.database import connect
-from profiler.report.frame import point_rows
+from profiler.report.flat import point_rows
 from profiler.report.parquet import PARQUET
 from profiler.report.spool import Spool, Spooled, write_table
 from triton_kernels.errors import TokenmillError

@@ -17,7 +17,7 @@ PARQUET = "FORMAT parquet, COMPRESSION zstd"
 
 
 def write_parquet(rows: Iterable[Mapping[str, Any]] | pd.DataFrame, path: Path) -> None:
-    """Writes flat rows (profiler.report.frame.point_rows), or a DataFrame of them, to `path`. Any number of rows in the memory of a few.
+    """Writes flat rows (profiler.report.flat.point_rows), or a DataFrame of them, to `path`. Any number of rows in the memory of a few.
 
     A column's type is what its values have in common: true/false, integer, number, else text. TokenmillError where DuckDB is missing or `path` cannot be
     written.

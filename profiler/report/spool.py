@@ -12,7 +12,7 @@ from typing import Any
 
 from profiler.record.schema import FIELDS
 from profiler.report.database import connect, json_lines, name, text
-from profiler.report.frame import columns_of
+from profiler.report.flat import columns_of
 from triton_kernels.errors import TokenmillError
 
 _dumps = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode

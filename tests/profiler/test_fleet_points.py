@@ -18,7 +18,7 @@ from profiler.economics.derive import derive_run
 from profiler.economics.price_book import load_price_book
 from profiler.fleet.points import write_points
 from profiler.report.csv import csv_text
-from profiler.report.frame import columns_of, flat_rows, point_rows
+from profiler.report.flat import columns_of, flat_rows, point_rows
 from profiler.report.parquet import write_parquet
 from tests.profiler import handmade_run as made
 from tests.profiler.test_fleet import record

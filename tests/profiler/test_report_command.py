@@ -16,7 +16,7 @@ import tokenmill
 from profiler.commands.report import report
 from profiler.record.store import RunWriter
 from profiler.report.csv import csv_text
-from profiler.report.frame import flat_rows
+from profiler.report.flat import flat_rows
 from tests.profiler import handmade_run as made
 from triton_kernels.errors import TokenmillError
 
@@ -40,10 +40,10 @@ def record(root: Path, points: list[dict[str, Any]]) -> str:
     return writer.path.name
 
 
-def call(*arguments: str, runs: Path) -> Result:
+def call(*arguments: str, runs: Path, width: str = "100") -> Result:
     app = typer.Typer()
     app.command()(report)
-    return CliRunner().invoke(app, [*arguments, "--runs", str(runs), *FLAGS], env={"COLUMNS": "100"})
+    return CliRunner().invoke(app, [*arguments, "--runs", str(runs), *FLAGS], env={"COLUMNS": width})
 
 
 def fails(*arguments: str, runs: Path) -> str:
@@ -66,9 +66,11 @@ def test_several_runs_are_one_table_each_below_the_other(runs: Path) -> None:
     result = call(first, second, runs=runs)
     assert result.exit_code == 0, result.output
     assert result.stdout.index(first) < result.stdout.index(second)
-    rows = [line.split()[:3] for line in result.stdout.splitlines() if " bf16 " in line]
-    # The prefill of the second run is of another model than its decode, so it stands alone.
-    assert [(row[0], row[2]) for row in rows] == [("qwen3-30b-a3b", "32"), ("qwen3-30b-a3b", "128"), ("another", "64"), ("qwen3-30b-a3b", "1")]
+    rows = [line.split() for line in result.stdout.splitlines() if "bf16 " in line]
+    # The first run is of one model, said above its rows; the prefill of the second is of another model than its decode, so it stands alone.
+    assert "model qwen3-30b-a3b, mix 8k/1k\n" in result.stdout
+    assert [row[:2] for row in rows[:2]] == [["bf16", "32"], ["bf16", "128"]]
+    assert [(row[0], row[2]) for row in rows[2:]] == [("another", "64"), ("qwen3-30b-a3b", "1")]
 
 
 def test_json_is_one_document_with_points_and_mixes(runs: Path) -> None:

@@ -1,38 +1,17 @@
-"""Points as one flat table: what CSV and Parquet hold, and a pandas DataFrame for Python users. Imports pandas only when a frame is made."""
+"""Points as rows of plain values: what CSV, Parquet and DataFrames hold."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from profiler.economics.derive import Derived, derive_run, price_for_run
-from profiler.economics.price_book import load_price_book
-from profiler.economics.prices import PricePick
-from profiler.record.store import Run
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from profiler.notebook import Reading
+from profiler.economics.derive import Derived
 
 # Lists of records: a table has no room for them. They are in points.jsonl and in `report --json`.
 _LEFT_OUT = frozenset(("windows", "phases", "gpu_states"))
 
 # What a mix adds to the row of the decode point that it is composed from.
 _OF_MIX = ("output_tokens_per_s_per_gpu", "energy_j_per_output_token", "tokens_per_s_per_mw", "usd_per_mtok", "usd_per_mtok_by_class", "usd_per_gpu_hour")
-
-
-def frame(run: Run | Reading, price: PricePick | None = None) -> pd.DataFrame:
-    """One row per point with its derived figures, columns as in `tokenmill list schema`, nested ones joined by dots.
-
-    `price`: None takes the one that a Reading was read at; of a Run the price declared with it, else the price book's for its GPU. What was not measured is
-    NaN or None.
-    """
-    import pandas as pd
-
-    if isinstance(run, Run):
-        return pd.DataFrame(flat_rows(derive_run(run, price or price_for_run(run, load_price_book()))))
-    return run.points if price is None else pd.DataFrame(flat_rows(*(derive_run(one, price) for one in run.runs)))
 
 
 def flat_rows(*derived: Derived) -> list[dict[str, Any]]:
