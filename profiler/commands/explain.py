@@ -47,7 +47,7 @@ def explain(
     if trace is not None:
         refuse_records("--trace", trace)
     with _without_collection():
-        found = {run.path.resolve(): Reported(run=run, price=price, derived=derived) for run, price, derived in priced_runs(runs, root, pricing)}
+        found = {(run.path.resolve(), run.run_id): Reported(run=run, price=price, derived=derived) for run, price, derived in priced_runs(runs, root, pricing)}
         explanation = explain_runs(list(found.values()), mw)  # a run that was named twice is one
     if trace is not None:
         _write_trace(explanation, trace)

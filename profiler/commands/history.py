@@ -12,11 +12,11 @@ import typer
 from profiler.commands.compare import FailIf, Reprice
 from profiler.commands.price_options import AsJson, RunsFolder
 from profiler.commands.pricing import Pricing, with_prices
-from profiler.foreign.found import found_runs
-from triton_kernels.errors import TokenmillError
+from profiler.commands.recorded import read_paths
+from profiler.foreign.found import paths_of
 
 if TYPE_CHECKING:
-    from profiler.compare.reprice import Priced
+    from profiler.record.store import Run
 
 
 @with_prices
@@ -40,18 +40,16 @@ def history(
     """
     from profiler.compare.gates import exit_code, parse_gate
     from profiler.compare.history import Collector
-    from profiler.compare.reprice import check_reprice
+    from profiler.compare.reprice import BOOK, at_own, check_reprice, repriced
 
     check_reprice(reprice)
     gates = [parse_gate(text) for text in fail_if or ()]
-    collector = Collector()
-    for priced in _each(runs, root, pricing, reprice):
-        try:
-            collector.add(priced)
-        except TokenmillError as error:
-            _warn(error)
-    if collector.runs == 0:
-        raise TokenmillError("no run could be read: name a folder that holds runs, such as runs/")
+    book, collector = pricing.book(), Collector()
+
+    def add(run: Run) -> None:
+        collector.add(at_own(run, book, pricing.flags) if reprice == BOOK else repriced(run, book, pricing.flags, reprice))
+
+    read_paths(((path, True) for path in _paths(runs, root)), root, add)
     found = collector.history(every=every, gates=gates)
     if as_json:
         print(json.dumps(found.json(), allow_nan=False))
@@ -64,34 +62,15 @@ def history(
     return exit_code(found.gates)
 
 
-def _each(refs: Sequence[str], root: Path, pricing: Pricing, reprice: str) -> Iterator[Priced]:
-    """Each run once, read only when it is asked for; one that cannot be read is told on stderr and left out."""
-    from profiler.compare.reprice import repriced
-
-    book = pricing.book()
-    for path in _paths(refs, root):
-        try:
-            for run in found_runs(path, root):
-                yield repriced(run, book, pricing.flags, reprice)
-        except TokenmillError as error:
-            _warn(error)
-
-
 def _paths(refs: Sequence[str], root: Path) -> Iterator[str]:
+    """Each run once, however often it is named."""
     from profiler.foreign.reference import parted
-    from profiler.record.find import expand
 
     seen: set[str] = set()
     for ref in refs:
-        name, said = parted(ref)
-        for path in expand(name, root):
-            known = str(Path(path).resolve()) + said
+        for path in paths_of(ref, root):
+            name, said = parted(path)
+            known = str(Path(name).resolve()) + said
             if known not in seen:
                 seen.add(known)
-                yield path + said
-
-
-def _warn(error: TokenmillError) -> None:
-    from profiler.report.text import plain
-
-    typer.echo(f"tokenmill: left out: {plain(error)}", err=True)
+                yield path

@@ -15,6 +15,7 @@ from profiler.compare.precisions import PrecisionTable, precision_tables
 from profiler.compare.reprice import Priced
 from profiler.compare.subject import REQUEST, Subject, subjects_of
 from profiler.compare.verdict import Judged, judge, pending
+from profiler.compare.warned import Warned, warned
 from profiler.economics.derive import DAMAGE, damaged
 from profiler.economics.prices import PricePick
 from profiler.record.rows import read_rows
@@ -83,9 +84,10 @@ class Comparison:
     operations: Sequence[PairOperations]
     precisions: Sequence[PrecisionTable]
     gates: Sequence[GateOutcome]
+    warned: Sequence[Warned]
 
     def json(self) -> dict[str, Any]:
-        lists = ("pairs", "unmatched", "invalid", "operations", "precisions", "gates")
+        lists = ("pairs", "unmatched", "invalid", "operations", "precisions", "gates", "warned")
         return {
             "schema_version": SCHEMA_VERSION,
             "runs": [facts.json() for facts in self.facts],
@@ -101,12 +103,13 @@ def compare(reported: Sequence[Priced], *, reprice: str, allowed: frozenset[str]
     names = differing(subject.key for subjects in rows for subject in subjects)
     joined = [join(rows[0], other, allowed) for other in rows[1:]]
     try:
-        pairs = _pairs(joined, names)
+        valid = _valid(joined)
+        pairs = _pairs(valid, names)
         return Comparison(
             facts=[facts_of(run, name) for (run, _, _), name in zip(reported, called, strict=True)], prices=[price for _, price, _ in reported],
             reprice=reprice, pairs=pairs, unmatched=_unmatched(joined, called, names), invalid=_invalid(joined, names),
             operations=_operations(dict(zip(called, reported, strict=True)), pairs), precisions=_precisions(dict(zip(called, reported, strict=True)), rows),
-            gates=_gates(gates, [pair for pair in pairs if pair.run == called[-1]], joined),
+            gates=_gates(gates, [pair for pair in pairs if pair.run == called[-1]], joined), warned=_warned(valid),
         )  # fmt: skip
     except DAMAGE as error:
         raise damaged(reported[-1][0], "a figure of it or of a run beside it", error) from error
@@ -119,9 +122,19 @@ def _gates(gates: Sequence[Gate], pairs: Sequence[Pair], joined: Sequence[Joined
     return [outcome(gate, rows, aside=aside) for gate in gates]
 
 
-def _pairs(joined: Sequence[Joined], names: Sequence[str]) -> list[Pair]:
-    """Rows that are valid on both sides, with verdicts that hold for all of them together."""
-    valid = [(old, new) for each in joined for old, new in each.pairs if not old.reasons and not new.reasons]
+def _valid(joined: Sequence[Joined]) -> list[tuple[Subject, Subject]]:
+    """Rows that are valid on both sides."""
+    return [(old, new) for each in joined for old, new in each.pairs if not old.reasons and not new.reasons]
+
+
+def _warned(valid: Sequence[tuple[Subject, Subject]]) -> list[Warned]:
+    """The baseline first; a row of it that several runs are held against counts once."""
+    once = {id(subject): subject for side in zip(*valid, strict=True) for subject in side}
+    return warned((subject.run, subject.warnings) for subject in once.values())
+
+
+def _pairs(valid: Sequence[tuple[Subject, Subject]], names: Sequence[str]) -> list[Pair]:
+    """Each with verdicts that hold for all of them together."""
     return [
         Pair(
             run=new.run, label=label(new.key, names), key=new.key, figures={j.figure.name: j for j in judged}, unlike=unlike(old, new),

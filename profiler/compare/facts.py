@@ -36,15 +36,23 @@ SOFTWARE = ("tokenmill", "git", "torch", "triton", "cuda", "driver", "power_limi
 
 
 def names_of(runs: Sequence[Run]) -> list[str]:
-    """A name for each run, no two alike: copies have one id, and a run may be named twice."""
+    """A name for each run, no two alike: copies have one id, a file of another tool holds several GPUs, and a run may be named twice."""
     ids = Counter(run.run_id for run in runs)
+    gpus: dict[str, set[str | None]] = {}
+    for run in runs:
+        gpus.setdefault(str(run.path), set()).add(_gpu_key(run))
     seen: Counter[str] = Counter()
     names = []
     for run in runs:
-        name = run.run_id if ids[run.run_id] == 1 else str(run.path)
+        path = str(run.path) if len(gpus[str(run.path)]) == 1 else f"{run.path}@{_gpu_key(run) or 'other'}"
+        name = run.run_id if ids[run.run_id] == 1 else path
         seen[name] += 1
         names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
     return names
+
+
+def _gpu_key(run: Run) -> str | None:
+    return next((str(point["gpu_key"]) for point in run.points if point.get("gpu_key")), None)
 
 
 def facts_of(run: Run, name: str) -> RunFacts:

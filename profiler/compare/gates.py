@@ -107,7 +107,7 @@ def _why(gate: Gate, rows: Sequence[GateRow], known: Sequence[tuple[GateRow, Jud
     if found:
         more = f" and {len(found) - 1} more of {len(known)} rows" if len(found) > 1 else ""
         return f"{worst[0].label}: {_told(gate, worst[1])}{more}{rest}"
-    return f"holds in {len(known)} {'row' if len(known) == 1 else 'rows'}, nearest {_told(gate, worst[1])}{rest}"
+    return f"not violated in {len(known)} {'row' if len(known) == 1 else 'rows'}, nearest {_told(gate, worst[1])}{rest}"
 
 
 def _worst(gate: Gate, rows: Sequence[tuple[GateRow, Judged]]) -> tuple[GateRow, Judged]:

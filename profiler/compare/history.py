@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,8 +13,9 @@ from profiler.compare.changes import Changes, Since, changes_over_time
 from profiler.compare.facts import RunFacts, facts_of
 from profiler.compare.gates import Gate, GateOutcome, GateRow, outcome
 from profiler.compare.label import differing, label
-from profiler.compare.reprice import Priced
+from profiler.compare.reprice import RUNS_OWN, Priced, unlike
 from profiler.compare.subject import Subject, subjects_of
+from profiler.compare.warned import Warned, warned
 from profiler.economics.derive import DAMAGE, damaged
 from profiler.economics.prices import PricePick
 
@@ -27,6 +28,7 @@ class Entry:
 
     facts: RunFacts
     subject: Subject
+    price: PricePick
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,12 +72,13 @@ class History:
     groups: Sequence[Group]
     single: int
     gates: Sequence[GateOutcome]
+    warned: Sequence[Warned]  # by the runs' paths, in the order of time
 
     def json(self) -> dict[str, Any]:
         return {
             "schema_version": SCHEMA_VERSION, "runs": self.runs, "prices": [price.json() for price in self.prices],
             "groups": [group.json() for group in self.groups], "single_groups_left_out": self.single,
-            "gates": [gate.json() for gate in self.gates],
+            "gates": [gate.json() for gate in self.gates], "warned": [each.json() for each in self.warned],
         }  # fmt: skip
 
 
@@ -97,20 +100,21 @@ class Collector:
             facts = facts_of(run, run.run_id)
         except DAMAGE as error:
             raise damaged(run, "its header", error) from error
+        price = self._prices.setdefault(repr(priced[1]), priced[1])  # one for all runs
         seen: Counter[tuple[Any, ...]] = Counter()
         for subject in subjects:
             if not subject.is_request and inside.intersection(subject.points.values()):
                 continue
             name = (subject.joined_by, subject.machine, subject.recipe)
             key = self._keys.setdefault(subject.joined_by, subject.key)  # one for all runs
-            self._groups.setdefault((*name, seen[name]), []).append(Entry(facts=facts, subject=replace(subject, key=key)))
+            self._groups.setdefault((*name, seen[name]), []).append(Entry(facts=facts, subject=replace(subject, key=key), price=price))
             seen[name] += 1
-        self._prices.setdefault(repr(priced[1]), priced[1])
         self.runs += 1
 
     def history(self, *, every: bool, gates: Iterable[Gate]) -> History:
         """All that was collected; `every`: groups of one row as well."""
-        ordered = [sorted(entries, key=lambda entry: when(entry.facts)) for entries in self._groups.values()]
+        ordered = _at_one_price([sorted(entries, key=lambda entry: when(entry.facts)) for entries in self._groups.values()])
+        prices = {repr(entry.price): entry.price for entries in ordered for entry in entries}
         shown = [entries for entries in ordered if every or len(entries) > 1]
         names = differing(entries[0].subject.key for entries in ordered)
         changes = changes_over_time([[entry.subject for entry in entries] for entries in shown])
@@ -118,9 +122,33 @@ class Collector:
         groups = sorted((_group(entries, since, told) for entries, since in zip(shown, changes, strict=True)), key=_order)
         newest = max((entries[-1].facts for entries in ordered), key=when, default=None)
         return History(
-            runs=self.runs, prices=list(self._prices.values()), groups=groups, single=len(ordered) - len(shown),
-            gates=[_gated(gate, groups, newest) for gate in gates],
+            runs=self.runs, prices=list(prices.values()), groups=groups, single=len(ordered) - len(shown),
+            gates=[_gated(gate, groups, newest) for gate in gates], warned=_warned(shown),
         )  # fmt: skip
+
+
+def _at_one_price(groups: Sequence[Sequence[Entry]]) -> list[list[Entry]]:
+    """Runs of a machine that the book has no price for have the price that they declared only where all of them declared the same."""
+    every = [entry for entries in groups for entry in entries]
+    declared: dict[str | None, set[float | None]] = {entry.subject.machine: set() for entry in every if entry.price.source == RUNS_OWN}
+    for entry in every:
+        if entry.subject.machine in declared:
+            declared[entry.subject.machine].add(entry.price.usd_per_gpu_hour)
+    return [[_unpriced(entry, declared.get(entry.subject.machine, ())) for entry in entries] for entries in groups]
+
+
+def _unpriced(entry: Entry, declared: Collection[float | None]) -> Entry:
+    """The entry without dollars, where runs of its machine declared unlike prices."""
+    if len(declared) < 2:
+        return entry
+    figures = {name: value for name, value in entry.subject.figures.items() if name != "usd_per_mtok"}
+    return replace(entry, subject=replace(entry.subject, figures=figures), price=unlike(entry.price, declared))
+
+
+def _warned(groups: Sequence[Sequence[Entry]]) -> list[Warned]:
+    """Of the valid rows that are shown."""
+    entries = sorted((entry for entries in groups for entry in entries if not entry.subject.reasons), key=lambda entry: when(entry.facts))
+    return warned((entry.facts.path, entry.subject.warnings) for entry in entries)
 
 
 def when(facts: RunFacts) -> tuple[float, str]:

@@ -26,13 +26,14 @@ class Alone:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OperationDifference:
-    """Seconds per step; None where a run did not measure it alone. `more_than_noise`: None where nobody can tell."""
+    """Seconds per step; None where a run did not measure it alone. `more_than_noise`: None where nobody can tell. `p`: of it by itself."""
 
     op: str
     part: str
     old_s: float | None
     new_s: float | None
     change_s: float | None
+    p: float | None
     p_adjusted: float | None
     more_than_noise: bool | None
     windows: tuple[int, int]
@@ -51,7 +52,7 @@ def operation_differences(old: Rows, new: Rows) -> list[OperationDifference]:
     p_values = {name: _p(before.get(name), after.get(name)) for name in names}
     known = [name for name in names if p_values[name] is not None]
     adjusted = dict(zip(known, holm([p for name in known if (p := p_values[name]) is not None]), strict=True))
-    found = [_difference(name, before.get(name), after.get(name), adjusted.get(name)) for name in names]
+    found = [_difference(name, before.get(name), after.get(name), p_values[name], adjusted.get(name)) for name in names]
     return sorted(found, key=lambda each: -abs(each.change_s) if each.change_s is not None else math.inf)
 
 
@@ -91,9 +92,9 @@ def _p(old: Alone | None, new: Alone | None) -> float | None:
     return p_value(change_s, *of_sum([*old.parts, *new.parts]))
 
 
-def _difference(name: tuple[str, str], old: Alone | None, new: Alone | None, p: float | None) -> OperationDifference:
+def _difference(name: tuple[str, str], old: Alone | None, new: Alone | None, p: float | None, adjusted: float | None) -> OperationDifference:
     return OperationDifference(
         op=name[0], part=name[1], old_s=old.seconds if old else None, new_s=new.seconds if new else None,
-        change_s=new.seconds - old.seconds if old and new else None, p_adjusted=p, more_than_noise=None if p is None else p <= LEVEL,
-        windows=(old.windows if old else 0, new.windows if new else 0),
+        change_s=new.seconds - old.seconds if old and new else None, p=p, p_adjusted=adjusted,
+        more_than_noise=None if adjusted is None else adjusted <= LEVEL, windows=(old.windows if old else 0, new.windows if new else 0),
     )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 from profiler.compare.figures import FIGURES, PER_MW
 from profiler.compare.measured import JOULES, Measured, Point, measured, of_request
 from profiler.compare.spread import Noise
+from profiler.compare.warned import bearing
 from profiler.economics.derive import DAMAGE, Derived, damaged
 from profiler.economics.prices import PricePick
 from profiler.explain.alike import SAME
@@ -42,6 +43,7 @@ class Subject:
     kinds: Mapping[str, str]
     reasons: tuple[str, ...]  # why it takes part in no verdict; () for a valid row
     points: Mapping[str, str]  # phase -> point id
+    warnings: tuple[str, ...]  # those that bear on a comparison, as they were recorded
 
     @property
     def is_request(self) -> bool:
@@ -107,6 +109,7 @@ def _subject(
         machine=None if machine is None else str(machine), driver=None if driver is None else str(driver),
         recipe=None if formats is None else intern(json.dumps(formats, sort_keys=True)), boundary=noise.boundary, figures=known,
         noise={name: noise.of(name) for name in known}, kinds={name: str(kinds.get(name) or "assumed") for name in known}, reasons=reasons, points=points,
+        warnings=bearing(of.get("warnings") or ()),
     )  # fmt: skip
 
 

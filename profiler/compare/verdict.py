@@ -13,6 +13,7 @@ from profiler.compare.subject import Subject
 from profiler.report.numbers import percent
 
 NO_DIFFERENCE = "no difference"
+NOT_SHOWN = "not shown"  # its own interval leaves out 1, and among all that is compared together that is no proof
 FEW = f"unknown: fewer than {LEAST_WINDOWS} windows"
 
 
@@ -31,7 +32,7 @@ class Pending:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judged:
-    """The same with its verdict. `more_than_noise`: None where nobody can tell. `p` is adjusted for all that was compared together."""
+    """The same with its verdict. `more_than_noise`: None where nobody can tell. `p` is adjusted for all `among` that were compared together."""
 
     figure: Figure
     old: float | None
@@ -44,6 +45,7 @@ class Judged:
     method: str | None
     more_than_noise: bool | None
     verdict: str
+    among: int = 0
 
     @property
     def change(self) -> float | None:
@@ -53,8 +55,8 @@ class Judged:
     def json(self) -> dict[str, Any]:
         return {
             "old": self.old, "new": self.new, "ratio": self.ratio, "ci95": None if self.ci95 is None else list(self.ci95), "verdict": self.verdict,
-            "more_than_noise": self.more_than_noise, "p_adjusted": self.p, "n": list(self.n), "method": self.method, "unit": self.figure.unit,
-            "provenance": list(self.kinds),
+            "more_than_noise": self.more_than_noise, "p_adjusted": self.p, "compared_together": self.among, "n": list(self.n),
+            "method": self.method, "unit": self.figure.unit, "provenance": list(self.kinds),
         }  # fmt: skip
 
 
@@ -99,7 +101,7 @@ def judge(groups: Iterable[Sequence[Pending]]) -> list[list[Judged]]:
     rows = [list(group) for group in groups]
     tests = {id(d): d for row in rows for each in row if (d := each.base or each.difference) is not None and d.p is not None}
     adjusted = dict(zip(tests, holm([d.p for d in tests.values() if d.p is not None]), strict=True))
-    return [[_judged(each, adjusted) for each in row] for row in rows]
+    return [[replace(_judged(each, adjusted), among=len(tests)) for each in row] for row in rows]
 
 
 def _judged(each: Pending, adjusted: dict[int, float]) -> Judged:
@@ -116,7 +118,8 @@ def _judged(each: Pending, adjusted: dict[int, float]) -> Judged:
         p = max(p, own.p)
     more = False if same(own.log_ratio) else None if p is None else p <= LEVEL
     word = each.figure.more if ratio > 1 else each.figure.less
-    verdict = each.why_unknown if more is None else f"{word} by {percent(abs(ratio - 1))}" if more else NO_DIFFERENCE
+    alike = same(own.log_ratio) or ci95 is None or ci95[0] <= 1 <= ci95[1]
+    verdict = each.why_unknown if more is None else f"{word} by {percent(abs(ratio - 1))}" if more else NO_DIFFERENCE if alike else NOT_SHOWN
     return _told(each, ratio=ratio, ci95=ci95, p=p, more=more, verdict=verdict)
 
 

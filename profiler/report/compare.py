@@ -10,9 +10,9 @@ from rich.table import Table
 from profiler.compare.comparison import Aside, Comparison, Pair
 from profiler.compare.facts import SOFTWARE, RunFacts
 from profiler.compare.figures import PER_MW
-from profiler.compare.verdict import NO_DIFFERENCE, Judged
+from profiler.compare.verdict import NO_DIFFERENCE, NOT_SHOWN, Judged
 from profiler.economics.prices import price_summary
-from profiler.report.compare_parts import gate_lines, operations_part, precisions_part
+from profiler.report.compare_parts import gate_lines, operations_part, precisions_part, warned_lines
 from profiler.report.labelled import labelled
 from profiler.report.notes import Notes
 from profiler.report.numbers import NONE, count, fixed, si
@@ -43,14 +43,22 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for precisions in comparison.precisions:
         console.print()
         console.print(precisions_part(precisions, notes, called), width=width)
-    aside = [*_aside("alone", comparison.unmatched, called), *_aside("not valid", comparison.invalid, called)]
+    warned = warned_lines(comparison.warned, called)
+    aside = [*warned, *_aside("alone", comparison.unmatched, called), *_aside("not valid", comparison.invalid, called)]
     gates = gate_lines(comparison.gates)
     if aside or gates:
         console.print()
         console.print(labelled([*aside, *gates]), width=width)
     console.print()
-    for line in [*notes.lines(), *([_METHOD] if comparison.pairs else [])]:
+    for line in [*notes.lines(), *_legend(comparison.pairs)]:
         console.print(f"[dim]{line}[/]", width=width)
+
+
+def _legend(pairs: Sequence[Pair]) -> list[str]:
+    judged = [each for pair in pairs for each in pair.figures.values()]
+    unproven = any(each.verdict == NOT_SHOWN for each in judged)
+    among = f"{NOT_SHOWN}: its own interval leaves out 1; among {max(j.among for j in judged)} comparisons that is no proof." if unproven else ""
+    return [" ".join(part for part in (_METHOD, among) if part)] if pairs else []
 
 
 def _head(comparison: Comparison) -> list[tuple[str, str]]:
@@ -98,6 +106,9 @@ def _found(pairs: Sequence[Pair]) -> str:
     judged = [each for pair in pairs for each in pair.figures.values()]
     changed, unknown = [j for j in judged if j.more_than_noise], [j for j in judged if j.more_than_noise is None]
     rows = f"{len(pairs)} {'row' if len(pairs) == 1 else 'rows'}"
+    unproven = sum(j.verdict == NOT_SHOWN for j in judged)
+    if not changed and unproven:
+        return f"no difference is shown in {rows}; of {unproven} of {len(judged)} figures the own interval leaves out 1"
     if not changed:
         return f"{NO_DIFFERENCE} in {rows}" if not unknown else f"{NO_DIFFERENCE} that can be told in {rows}; {len(unknown)} of {len(judged)} figures unknown"
     worst = {j.verdict.rsplit(" by ", 1)[0]: 0 for j in changed}
@@ -118,7 +129,8 @@ def _table(pairs: Sequence[Pair]) -> Table:
             style = "bold" if judged.more_than_noise else "dim" if judged.more_than_noise is None else ""
             table.add_row(printable(pair.label) if number == 0 else "", *_cells(judged), style=style)
     if hidden:
-        table.add_row(f"{len(hidden)} more rows", "", "", "", "", "", NO_DIFFERENCE)
+        unproven = sum(j.verdict == NOT_SHOWN for pair in quiet for j in pair.figures.values())
+        table.add_row(f"{len(hidden)} more rows", "", "", "", "", "", NO_DIFFERENCE + (f"; {unproven} {NOT_SHOWN}" if unproven else ""))
     return table
 
 

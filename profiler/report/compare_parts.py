@@ -8,33 +8,44 @@ from rich.console import Group
 from rich.table import Table
 
 from profiler.compare.comparison import PairOperations
+from profiler.compare.difference import LEVEL
 from profiler.compare.gates import GateOutcome
 from profiler.compare.label import label
+from profiler.compare.operations import OperationDifference
 from profiler.compare.precisions import COLUMNS, PrecisionRow, PrecisionTable
+from profiler.compare.verdict import FEW, NO_DIFFERENCE, NOT_SHOWN
+from profiler.compare.warned import Warned
 from profiler.report.notes import Notes
 from profiler.report.numbers import NONE, count, fixed, percent, si
 from profiler.report.text import printable
 
 _MOST_OPERATIONS = 5
-_VERDICTS = {True: "more than noise", False: "no difference", None: "unknown: fewer than 5 windows"}
+_MOST_WARNED = 6
 
 
 def operations_part(of: PairOperations, called: Mapping[str, str]) -> Group:
     """The operations whose seconds per step changed most; a line where none did."""
     head = f"[cyan]operations[/]  {printable(of.label)} of {called[of.run]}, measured alone"
-    if all(row.more_than_noise is False for row in of.rows):
-        return Group(f"{head}: no difference in {len(of.rows)}")
+    if all(_verdict(row) == NO_DIFFERENCE for row in of.rows):
+        return Group(f"{head}: {NO_DIFFERENCE} in {len(of.rows)}")
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", show_edge=False)
     for heading in ("operation", "part", "baseline", "new", "change", "verdict"):
         right = heading in ("baseline", "new", "change")
         table.add_column(heading, justify="right" if right else "left", no_wrap=right, overflow="fold")
     for row in of.rows[:_MOST_OPERATIONS]:
         change = NONE if row.change_s is None else "0" if row.change_s == 0 else f"{'+' if row.change_s > 0 else ''}{si(row.change_s, 's')}"
-        verdict = _VERDICTS[row.more_than_noise] if row.change_s is not None else "not measured alone in both runs"
         style = "bold" if row.more_than_noise else ""
-        table.add_row(printable(row.op), printable(row.part), si(row.old_s, "s"), si(row.new_s, "s"), change, verdict, style=style)
+        table.add_row(printable(row.op), printable(row.part), si(row.old_s, "s"), si(row.new_s, "s"), change, _verdict(row), style=style)
     rest = f", {len(of.rows) - _MOST_OPERATIONS} more in --json" if len(of.rows) > _MOST_OPERATIONS else ""
     return Group(f"{head}: seconds of one step, largest changes{rest}", table)
+
+
+def _verdict(row: OperationDifference) -> str:
+    if row.change_s is None:
+        return "not measured alone in both runs"
+    if row.more_than_noise is None or row.p is None:
+        return FEW
+    return "more than noise" if row.more_than_noise else NOT_SHOWN if row.p <= LEVEL else NO_DIFFERENCE
 
 
 def precisions_part(precisions: PrecisionTable, notes: Notes, called: Mapping[str, str]) -> Group:
@@ -80,3 +91,10 @@ def _quality(row: PrecisionRow, notes: Notes) -> str:
 def gate_lines(outcomes: Sequence[GateOutcome]) -> list[tuple[str, str]]:
     """A line per gate: whether it holds, and why."""
     return [("gate", f"{'[green]passed[/]' if each.passed else '[red]FAILED[/]'} {printable(each.gate)}: {printable(each.why)}") for each in outcomes]
+
+
+def warned_lines(warned: Sequence[Warned], called: Mapping[str, str]) -> list[tuple[str, str]]:
+    """A line per run that carries warnings on what is compared. `called`: what the screen calls each run."""
+    told = [f"{called[each.run]}: {each.told()}" for each in warned]
+    more = [f"and {len(told) - _MOST_WARNED} more runs (all in --json)"] if len(told) > _MOST_WARNED else []
+    return [("warned" if i == 0 else "", f"[yellow]{printable(line)}[/]") for i, line in enumerate([*told[:_MOST_WARNED], *more])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from profiler.compare.figures import FIGURES
 from tests.profiler import handmade_run as made
 from tests.profiler import planted_run as planted
 from tests.profiler import windowed_run as windowed
+from tests.profiler.test_compare import scattered
 from tests.profiler.test_compare_parts import fp8
 from tests.profiler.test_compare_parts import rows as operations
 
@@ -78,7 +80,7 @@ def test_a_slow_run_is_found_and_nothing_is_wider_than_the_screen(
 
 def test_the_document(same: tuple[Path, Path], slow: Path, capsys: Capture) -> None:
     found = document(capsys, *same, slow, "--fail-if", "step_s > +50%")
-    assert list(found) == ["schema_version", "runs", "price", "pairs", "unmatched", "invalid", "operations", "precisions", "gates"]
+    assert list(found) == ["schema_version", "runs", "price", "pairs", "unmatched", "invalid", "operations", "precisions", "gates", "warned"]
     assert [run["torch"] for run in found["runs"]] == ["2.13.0", "2.13.0", "2.14.0"]
     assert found["price"]["reprice"] == "book"
     assert {price["usd_per_gpu_hour"] for price in found["price"]["by_run"]} == {3.6}
@@ -97,7 +99,7 @@ def test_gates_end_with_four_on_the_screen_and_in_the_document(same: tuple[Path,
     usd, joules = "usd_per_mtok > +3%", "energy_j_per_output_token > +50%"
     text = " ".join(call(capsys, *same, slow, "--fail-if", usd, "--fail-if", joules, code=4).split())
     assert "gate FAILED usd_per_mtok > +3%: request bf16 batch" in text
-    assert "gate passed energy_j_per_output_token > +50%: holds in 4 rows" in text
+    assert "gate passed energy_j_per_output_token > +50%: not violated in 4 rows" in text
     call(capsys, same[0], slow, same[1], "--fail-if", usd)  # the last run against the first
     gates = document(capsys, same[0], slow, "--fail-if", usd, code=4)["gates"]
     assert [(gate["passed"], len(gate["violations"])) for gate in gates] == [(False, 2)]
@@ -137,6 +139,44 @@ def test_own_prices_are_said(tmp_path: Path, capsys: Capture) -> None:
     assert "cheaper by 50%" in text
     assert run_command(["compare", *map(str, runs)]) == 0
     assert "no difference in 5 rows" in capsys.readouterr().out
+
+
+def test_what_is_not_shown_and_who_was_warned_is_on_the_screen(tmp_path: Path, capsys: Capture) -> None:
+    """2.8 % is 2.8 standard errors: a difference of one decode, and no proof among the times and joules of six."""
+    decodes = [made.decode(batch, 0.020, 480.0, mix=None) for batch in (1, 2, 4, 8, 16, 32)]
+    busy = {"warnings": ["other_load: other processes took 51% of the CPUs during the windows"]}
+    step = math.exp(0.028)
+    new = [scattered(decodes[0], step, 10.0 * step) | busy, *map(scattered, decodes[1:])]
+    runs = [windowed.record(tmp_path, points) for points in (list(map(scattered, decodes)), new)]
+    text = " ".join(call(capsys, *runs).split())
+    # Of the first row the step, two rates, joules and tokens/s per MW at two boundaries.
+    assert "no difference is shown in 6 rows; of 6 of 36 figures the own interval leaves out 1" in text
+    assert "20.6 ms 1.028 1.005–1.052 not shown" in text
+    assert "not shown: its own interval leaves out 1; among 12 comparisons that is no proof." in text
+    assert "warned run 2: other processes took 51 % of the CPUs in 1 row: its times are not only its own" in text
+    assert "no proof" not in call(capsys, runs[0], runs[0])
+
+
+def test_the_runs_own_price_is_said(tmp_path: Path, capsys: Capture) -> None:
+    points = [point | {"gpu_key": "h900", "gpu": "Example 900"} for point in windowed.points(1)]
+    a, b, c = (windowed.record(tmp_path, points, price=made.price(usd_per_gpu_hour=usd).json()) for usd in (0.5, 0.5, 0.7))
+    capsys.readouterr()
+    assert run_command(["compare", str(a), str(b), "--fail-if", "usd_per_mtok > +3%"]) == 0
+    assert "assumed $0.5/GPU-h (the runs' own, since the book has none; as given" in " ".join(capsys.readouterr().out.split())
+    assert run_command(["compare", str(a), str(c)]) == 0
+    assert "the runs declared $0.5, $0.7: give --reprice own" in " ".join(capsys.readouterr().out.split())
+
+
+def test_of_a_folder_what_cannot_be_read_is_left_out(same: tuple[Path, Path], tmp_path: Path, capsys: Capture) -> None:
+    windowed.record(tmp_path, [point | {"windows": 7} for point in windowed.points(23)])
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "run.json").write_text("{")
+    capsys.readouterr()
+    assert run_command(["compare", str(tmp_path), *FLAGS]) == 0
+    captured = capsys.readouterr()
+    assert "run 2 against run 1" in captured.out
+    assert [line.startswith("tokenmill: left out: ") for line in captured.err.splitlines()] == [True, True]
+    assert "broken" in fails(capsys, same[0], tmp_path / "broken")  # one that is named has to be read
 
 
 def test_operations_and_precisions_are_on_the_screen(tmp_path: Path, capsys: Capture) -> None:

@@ -76,6 +76,11 @@ def test_every_row_is_looked_at_and_the_worst_is_told() -> None:
     assert unknown.why == "decode bf16 batch 32: +5.0% (noise unknown: fewer than 5 windows)"
 
 
+def test_a_gate_that_passes_does_not_say_that_it_holds() -> None:
+    found = outcome(parse_gate("tokens_per_s_per_mw.node < 1000"), [row(judged(180_572.0, figure="tokens_per_s_per_mw.node"))] * 4, aside=0)
+    assert (found.passed, found.why) == (True, "not violated in 4 rows, nearest 180,572 tokens/s/MW")
+
+
 def test_a_gate_that_finds_nothing_fails_and_says_why() -> None:
     nowhere = outcome(parse_gate("energy_j_per_output_token > +3%"), [row(judged(100.0))], aside=0)
     assert (nowhere.passed, nowhere.why) == (False, "nothing to look at: energy_j_per_output_token is in none of 1 joined rows, of both runs")

@@ -43,6 +43,8 @@ def test_operations_within_noise_or_with_few_windows() -> None:
     assert near.more_than_noise is False
     assert near.p_adjusted is not None
     assert near.p_adjusted > 0.1
+    assert near.p is not None
+    assert near.p < 0.05  # so that the screen says "not shown", and not that there is no difference
     few = operation_differences(rows(), rows(times={"head.logits": 2.0}, n=4))[0]
     assert (few.more_than_noise, few.change_s) == (None, pytest.approx(150e-6))
     bare = operation_differences(planted.rows(), [row | {"call_s": {"median": 1e-3, "ci95": None, "n": 5}} for row in planted.rows()])

@@ -9,6 +9,7 @@ import pytest
 
 from profiler.commands.pricing import pricing_of
 from profiler.commands.recorded import priced_runs
+from profiler.foreign.found import found_run
 from profiler.record import find
 from profiler.record.find import expand
 from tests.profiler import handmade_run as made
@@ -104,3 +105,51 @@ def test_reading_commands_take_patterns(tmp_path: Path) -> None:
     ids = sorted(record(tmp_path / "runs", made.run().points) for _ in range(2))
     found = priced_runs([f"{tmp_path}/runs/**"], tmp_path, pricing_of())
     assert [run.run_id for run, _, _ in found] == ids
+
+
+def broken(runs: Path, count: int) -> None:
+    for number in range(count):
+        (runs / f"broken-{number}").mkdir(parents=True)
+        (runs / f"broken-{number}" / "run.json").write_text("{")
+
+
+def test_of_a_pattern_what_cannot_be_read_is_left_out_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = tmp_path / "runs"
+    good = record(runs, made.run().points)
+    broken(runs, 7)
+    record(runs, [point | {"step_s": {"median": -1.0}} for point in made.run().points])  # read, and then of no use
+    for ref in (f"{runs}/**", str(runs)):
+        assert [run.run_id for run, _, _ in priced_runs([ref], tmp_path, pricing_of())] == [good]
+        told = capsys.readouterr().err.splitlines()
+        assert [line.startswith("tokenmill: left out: ") for line in told] == [True] * 6
+        assert told[-1] == "tokenmill: left out: 3 more that cannot be read"  # of eight
+
+
+def test_a_run_that_is_named_has_to_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = tmp_path / "runs"
+    record(runs, made.run().points)
+    broken(runs, 1)
+    for ref in (f"{runs}/broken-0", f"{runs}/broken-*"):  # a pattern of one names it
+        with pytest.raises(TokenmillError, match="broken-0"):
+            priced_runs([f"{runs}/**", ref], tmp_path, pricing_of())
+    assert capsys.readouterr().err == ""
+
+
+def test_where_nothing_can_be_read_that_is_the_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken(tmp_path / "runs", 3)
+    with pytest.raises(TokenmillError, match=r"broken-0.*; 2 more cannot be read either"):
+        priced_runs([f"{tmp_path}/runs/**"], tmp_path, pricing_of())
+    assert capsys.readouterr().err == ""
+
+
+def test_of_several_runs_the_references_that_work_are_told(tmp_path: Path) -> None:
+    file = Path(__file__).parents[1] / "data" / "foreign" / "inferencex.json"
+    with pytest.raises(TokenmillError) as caught:
+        found_run(str(file), tmp_path)
+    said = str(caught.value)
+    assert said.endswith(": name one of them, as FILE@b200, FILE@gb200, FILE@h200; 1 more has a GPU that is not in the catalogue")
+    for gpu in ("b200", "gb200", "h200"):
+        assert {point["gpu_key"] for point in found_run(f"{file}@{gpu}", tmp_path).points} == {gpu}
+    ids = sorted(record(tmp_path, made.run().points) for _ in range(2))
+    with pytest.raises(TokenmillError, match=f"holds 2 runs: name one of them, such as .*{ids[0]}$"):
+        found_run(str(tmp_path), tmp_path)

@@ -186,7 +186,7 @@ def test_patterns_of_files_and_a_name_with_an_at(tmp_path: Path) -> None:
 
 def test_one_run_where_one_is_asked_for() -> None:
     assert found_run(str(DATA / "inferencex.json@gb200"), DATA).points[0]["gpu_key"] == "gb200"
-    with pytest.raises(TokenmillError, match=r"holds 4 runs .* as FILE@h200"):
+    with pytest.raises(TokenmillError, match=r"holds 4 runs: name one of them, as FILE@b200"):
         found_run(str(DATA / "inferencex.json"), DATA)
 
 

@@ -12,10 +12,13 @@ import pytest
 
 from profiler.compare.gates import parse_gate
 from profiler.compare.history import Collector, Group, History, HistoryRow
-from profiler.compare.reprice import Priced
+from profiler.compare.reprice import Priced, at_own
 from profiler.economics.derive import derive_run
+from profiler.economics.price_book import load_price_book
 from tests.profiler import handmade_run as made
 from tests.profiler import windowed_run as windowed
+
+QUIET = {"no difference", "not shown"}  # verdicts that say no change
 
 
 def on(day: int, *points: dict[str, Any], **header: Any) -> Priced:
@@ -139,8 +142,8 @@ def of_models(seed: int, models: int) -> list[dict[str, Any]]:
 def test_noise_over_ten_runs_is_rarely_a_change() -> None:
     """Ten runs, 2 groups: a false alarm in 5 % of the histories or fewer, of either family (20 histories: 1 and three standard errors of 1 are 4)."""
     found = [families(history(*(on(day, *windowed.points(100 * seed + day)) for day in range(1, 11)))) for seed in range(20)]
-    assert sum(newest != {"no difference"} for newest, _ in found) <= 4
-    assert sum(others != {"no difference"} for _, others in found) <= 4
+    assert sum(not newest <= QUIET for newest, _ in found) <= 4
+    assert sum(not others <= QUIET for _, others in found) <= 4
 
 
 def test_noise_in_many_groups_is_rarely_a_change() -> None:
@@ -154,7 +157,7 @@ def test_noise_in_many_groups_is_rarely_a_change() -> None:
         assert len(found.groups) == 12
         newest, others = families(found)
         assert others == set()
-        alarms += newest != {"no difference"}
+        alarms += not newest <= QUIET
     assert alarms <= 8
 
 
@@ -193,6 +196,40 @@ def test_a_gate_without_a_run_before_fails() -> None:
     (found,) = history(on(1), on(2), on(3, *other), gates=["usd_per_mtok > +3%"]).gates
     assert not found.passed
     assert "nothing to look at" in found.why
+
+
+UNKNOWN = {"gpu_key": "h900", "gpu": "Example 900"}  # no price book has it
+
+
+def at_book(day: int, usd: float | None) -> Priced:
+    price = None if usd is None else made.price(usd_per_gpu_hour=usd).json()
+    run = on(day, *(point | UNKNOWN for point in windowed.points(day)), price=price)[0]
+    return at_own(run, load_price_book(), {})
+
+
+def test_a_machine_without_a_price_has_its_runs_own() -> None:
+    """$3.60 twice: 0.84 s of a GPU-second at $0.001 for 1024 tokens is $0.82 per Mtok."""
+    found = history(at_book(1, 3.6), at_book(2, 3.6), gates=["usd_per_mtok > +50%"])
+    assert [row.subject.figures["usd_per_mtok"] for row in group(found).rows] == [pytest.approx(0.82, rel=0.02)] * 2
+    assert [(price.usd_per_gpu_hour, price.source) for price in found.prices] == [(3.6, "the runs' own, since the book has none")]
+    assert [gate.passed for gate in found.gates] == [True]
+
+
+@pytest.mark.parametrize(("last", "told"), [(1.8, "$1.8, $3.6"), (None, "$3.6 or none")])
+def test_unlike_declared_prices_are_no_difference_in_dollars(last: float | None, told: str) -> None:
+    found = history(at_book(1, 3.6), at_book(2, 3.6), at_book(3, last))
+    assert all("usd_per_mtok" not in row.subject.figures for each in found.groups for row in each.rows)
+    (price,) = found.prices
+    assert price.why_null == f"no price for h900 in the price book, and the runs declared {told}: give --reprice own, --usd-per-gpu-hour or --price-book"
+
+
+def test_warned_runs_are_told_in_the_order_of_time() -> None:
+    busy = [point | {"warnings": ["other_load: other processes took 50% of the CPUs during the windows"]} for point in windowed.points(1)]
+    found = history(on(1, *windowed.points(3)), on(2, *busy))
+    assert [(each.run, each.told()) for each in found.warned] == [
+        ("runs/run-2", "other processes took 50 % of the CPUs in 2 rows: its times are not only its own")
+    ]
+    assert found.json()["warned"][0]["warnings"][0]["rows"] == 2
 
 
 def test_only_what_is_needed_is_kept() -> None:

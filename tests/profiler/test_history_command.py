@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from profiler.cli import run_command
 from tests.profiler import handmade_run as made
 from tests.profiler import windowed_run as windowed
+from tests.profiler.test_compare import scattered
 
 Capture = pytest.CaptureFixture[str]
 
@@ -64,7 +66,7 @@ def test_a_table_for_each_work(runs: Path, width: int, capsys: Capture, monkeypa
 
 def test_the_document(runs: Path, capsys: Capture) -> None:
     found = json.loads(call(capsys, runs, "--json")[0], parse_constant=lambda name: pytest.fail(name))
-    assert list(found) == ["schema_version", "runs", "prices", "groups", "single_groups_left_out", "gates"]
+    assert list(found) == ["schema_version", "runs", "prices", "groups", "single_groups_left_out", "gates", "warned"]
     assert [price["usd_per_gpu_hour"] for price in found["prices"]] == [3.6]
     rows = found["groups"][0]["rows"]
     assert [row["driver"] for row in rows] == ["575.57.08", "580.1", "580.1"]
@@ -107,6 +109,32 @@ def test_a_run_named_twice_is_one(runs: Path, capsys: Capture) -> None:
     inside = sorted(runs.iterdir())[0]
     os.symlink(inside, runs / "again")
     assert "3 runs, 2 groups" in call(capsys, runs, inside, runs / "*")[0]
+
+
+def test_runs_of_one_minute_are_told_apart(tmp_path: Path, capsys: Capture) -> None:
+    """By the second; where that is the same by the last part of their ids."""
+    ids = []
+    for seed, second in enumerate((5, 40, 40)):
+        path = windowed.record(tmp_path, windowed.points(seed), created=f"2026-11-01T12:00:{second:02d}+00:00")
+        ids.append(path.name.rpartition("-")[2])
+    record(tmp_path, 2, 9)
+    text, _ = call(capsys, tmp_path)
+    names = [" ".join(line.split()[:3]) for line in text.split("\n\n")[0].splitlines() if line.startswith("2026")]
+    assert sorted(names[1:3]) == sorted(f"2026-11-01 12:00 {short}" for short in ids[1:])
+    assert names[0].startswith("2026-11-01 12:00:05")
+    assert names[3].startswith("2026-11-02 12:00 ")
+
+
+def test_a_change_that_is_not_shown_is_no_equals_sign(tmp_path: Path, capsys: Capture) -> None:
+    """2.8 % is 2.8 standard errors: no proof among the times and joules of six decodes."""
+    decodes = [made.decode(batch, 0.020, 480.0, mix=None) for batch in (1, 2, 4, 8, 16, 32)]
+    record(tmp_path, 1, 0, points=list(map(scattered, decodes)))
+    busy = {"warnings": ["other_load: other processes took 51% of the CPUs during the windows"]}
+    record(tmp_path, 2, 0, points=[scattered(decodes[0], math.exp(0.028)) | busy, *map(scattered, decodes[1:])])
+    text = " ".join(call(capsys, tmp_path)[0].split())
+    assert text.count("-2.8%~") == 2  # tokens/s, against the run before, which is the first
+    assert "~ not shown: its own interval leaves out 0 %, but among all these that is no proof" in text
+    assert "warned 2026-11-02 12:00: other processes took 51 % of the CPUs in 1 row" in text
 
 
 def test_a_single_run_is_told_and_shown_when_asked_for(tmp_path: Path, capsys: Capture) -> None:
