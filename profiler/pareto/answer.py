@@ -25,7 +25,7 @@ class Answer:
     figure: str  # what "cheapest" went by: usd_per_mtok, or tokens/s per GPU where one GPU has no price: most of those is the cheapest at any price
     best: Point | None
     next_cheaper: Point | None  # the fastest of those that are cheaper and too slow
-    between: Interpolated | None  # at exactly that speed, where it lies between two measured points: the cheapest of all fronts
+    between: Interpolated | None  # at exactly that speed, where it lies between two points of one deployment: the cheapest of all fronts
     fastest: Point | None
     why_none: str | None
 
@@ -101,12 +101,12 @@ def _line(answer: Answer) -> str:
         fastest = f"{_name(answer.fastest)}, at {_speed(answer.fastest)}, {_cost(answer.fastest)}"
         return f"nothing reaches {asked}, {plain(answer.workload)}: the fastest valid point is {fastest}"
     rate = answer.best.at.figure(RATE)
-    known = f", {count(rate)} tok/s/GPU" if answer.figure == USD else ""
+    known = f", {count(rate)} tok/s/{answer.best.at.device}" if answer.figure == USD else ""
     said = [f"cheapest at ≥ {asked}: {_name(answer.best)}, {plain(answer.workload)}, {_cost(answer.best)}{known}"]
     if answer.next_cheaper is not None:
         said.append(f"the next cheaper point, {_short_name(answer.next_cheaper, answer.best)}, has {_speed(answer.next_cheaper)}")
     if answer.between is not None and _cheaper(answer.between, answer.best, answer.figure):
-        said.append(f"at exactly {answer.at_least:g}: {_modelled(answer.between, answer.figure)}")
+        said.append(f"at exactly {answer.at_least:g}: {_modelled(answer.between, answer.best)}")
     return "; ".join(said)
 
 
@@ -126,7 +126,8 @@ def _speed(point: Point) -> str:
 
 def _cost(point: Point) -> str:
     if point.at.figure(USD) is None:
-        return f"{plus_minus(point.at.figure(RATE), point.at.ci95(RATE))} output tok/s/GPU, the cheapest at any price ({short(point.at.kind(RATE))})"
+        rate = plus_minus(point.at.figure(RATE), point.at.ci95(RATE))
+        return f"{rate} output tok/s/{point.at.device}, the cheapest at any price ({short(point.at.kind(RATE))})"
     price = point.at.price.provenance
     kinds = short(point.at.kind(USD)) + (f"×{short(price)}" if price is not None else "")
     return f"${plus_minus(point.at.figure(USD), point.at.ci95(USD))} per Mtok ({kinds})"
@@ -136,10 +137,16 @@ def _cheaper(between: Interpolated, best: Point, figure: str) -> bool:
     return best.y is not None and (between.y < best.y if figure == USD else between.y > best.y)
 
 
-def _modelled(between: Interpolated, figure: str) -> str:
-    shown = f"${plus_minus(between.y, between.ci95)} per Mtok" if figure == USD else f"{plus_minus(between.y, between.ci95)} output tok/s/GPU"
-    pair = f"{_short_name(between.slower, between.faster)} and {plain(between.faster.name)}"
-    return f"{shown} (model), of GPUs split between {pair}"
+def _modelled(between: Interpolated, beside: Point) -> str:
+    """The figure in between, whose batch nobody measured."""
+    slower, faster = between.slower, between.faster
+    device, figure = slower.at.device, slower.figure
+    shown = f"${plus_minus(between.y, between.ci95)} per Mtok" if figure == USD else f"{plus_minus(between.y, between.ci95)} output tok/s/{device}"
+    size, ends = ("concurrency", (slower.concurrency, faster.concurrency)) if slower.batch is None else ("batch", (slower.batch, faster.batch))
+    low, high = sorted(ends, key=lambda end: end or 0)
+    group = slower.at.group
+    elsewhere = "" if group == beside.at.group else f" of {plain(group.model)} {plain(group.precision)} on {plain(group.gpu)}"
+    return f"{shown} (model), at a {size} between {low} and {high}{elsewhere}, were a step's time linear in it"
 
 
 def _json(point: Point | None) -> dict[str, Any] | None:

@@ -96,7 +96,7 @@ class Front:
 
 
 def fronts(reported: Reported, y: str) -> list[Front]:
-    """One front per GPU, model, mix, formats, routing and kind of source at the figure `y` (of FIGURES), against tokens/s per user.
+    """One front per GPU, model, mix, formats, routing and kind of its rates (provenance) at the figure `y` (of FIGURES), against tokens/s per user.
 
     Only valid points that have both figures can be on a front. O(n log n). TokenmillError for another figure.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,7 @@ from profiler.record.store import Run
 Figures = Mapping[str, Any]
 Reported = Sequence[tuple[Run, PricePick, Derived]]
 
-MEASURED, REFERENCE = "measured", "reference"
-_SEEN = ("measured", "emulated", "replayed")  # a sensor or a clock of this machine was in it
+_DEPLOYMENT = ("deployment_gpus", "tp", "ep", "dp", "span", "rank", "mtp", "framework")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +32,7 @@ class Group:
     precision: str
     kv_cache: str  # "" and routing "": not stated
     routing: str
-    provenance: str  # "measured" (also emulated or replayed) or "reference" (cited, modelled, declared)
+    provenance: str  # the kind of its tokens/s: measured, emulated, replayed, reference, modelled or assumed, which also stands for one that nobody stated
 
     @property
     def workload(self) -> str:
@@ -76,6 +75,16 @@ class Operating:
         gpus = self.figures.get("deployment_gpus") or 1
         server = f", {self.point['framework']}" if self.point.get("framework") else ""
         return f"{size}{f' on {gpus} GPUs' if gpus != 1 else ''}{server}"
+
+    @property
+    def device(self) -> str:
+        """What its rates are per: `GPU` or `CPU`."""
+        return "CPU" if self.point.get("device") == "cpu" else "GPU"
+
+    @property
+    def deployment(self) -> tuple[Any, ...]:
+        """What stays as it is while more or fewer users share a step, and in what they are counted."""
+        return (self.batch is None, self.concurrency is None, *(self.figures.get(name, self.point.get(name)) for name in _DEPLOYMENT))
 
     @property
     def decode_id(self) -> str:
@@ -150,7 +159,7 @@ class _OfRun:
             self.groups[key] = Group(
                 model=str(figures.get("model") or "a model that was not named"), mix=mix, context=key[2], gpu=machine(self.run, figures),
                 precision=str(figures.get("precision") or "formats not stated"), kv_cache=str(figures.get("kv_cache") or ""),
-                routing=str(figures.get("routing") or ""), provenance=MEASURED if kind in _SEEN else REFERENCE,
+                routing=str(figures.get("routing") or ""), provenance=str(kind or "assumed"),
             )  # fmt: skip
         return self.groups[key]
 
@@ -166,6 +175,11 @@ def machine(run: Run, figures: Figures) -> str:
         return gpu.name
     cpu = (run.header.get("environment") or {}).get("cpu")
     return str(figures.get("gpu") or cpu or "CPU")
+
+
+def devices(points: Iterable[Operating]) -> str:
+    """What rates of points together are per: CPU where nothing else was measured, else GPU."""
+    return "CPU" if {point.device for point in points} == {"CPU"} else "GPU"
 
 
 def positive(value: Any) -> float | None:

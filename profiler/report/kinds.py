@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from profiler.economics.points import is_reduced
 from profiler.economics.prices import PricePick
-from profiler.report.rows import Figures, Row, ok
+from profiler.report.rows import Figures, Row, ok, size_of
 
 SHORT = {"measured": "meas", "emulated": "emul", "replayed": "repl", "reference": "ref", "modelled": "model", "assumed": "assum"}
 LEGEND = {
@@ -86,9 +86,8 @@ def why_no_floor(point: Figures) -> str:
 
 def _why_failed(point: Figures) -> str:
     status, error = point.get("status"), point.get("error")
-    served = point.get("kind") == "serving"
-    size = f"concurrency {point.get('concurrency')}" if served else f"batch {point.get('batch')}"
-    name = f"{'serving' if served else point.get('phase')} {point.get('precision')} {size}"
+    what = "serving" if point.get("kind") == "serving" else point.get("phase")
+    name = " ".join(str(part) for part in (what, point.get("precision"), size_of(point)) if part)
     if status == "oom":
         why = str(error).partition("MemoryError: ")[2] if error and "what fits" in str(error) else ""
         return f"{name}: out of memory, a result too{f' ({why})' if why else ''}"

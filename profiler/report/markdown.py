@@ -10,7 +10,7 @@ from string import ascii_lowercase
 from profiler.economics.prices import PricePick, price_summary
 from profiler.pareto.answer import answers, lines_of
 from profiler.pareto.front import RATE, USD, fronts_of
-from profiler.pareto.operating import Operating, Reported, operating_points
+from profiler.pareto.operating import Operating, Reported, devices, operating_points
 from profiler.report import headline, subject
 from profiler.report.charts.chosen import pick
 from profiler.report.charts.pareto import axis, group_label
@@ -48,7 +48,7 @@ def markdown_text(reported: Reported) -> str:
 
 
 def _head(found: _Found) -> list[str]:
-    models = list(dict.fromkeys(str(row.subject.get("model")) for row in found.rows))
+    models = list(dict.fromkeys(str(row.subject["model"]) for row in found.rows if row.subject.get("model") is not None))
     title = f"# What a token costs: {md(', '.join(models[:3]) or 'nothing measured')}{f' and {len(models) - 3} more' if len(models) > 3 else ''}"
     verdict = [] if found.best is not None else ["**No valid point has a mix: nothing below is a price of a token, and nothing invalid may be quoted.**"]
     lines = [
@@ -68,7 +68,7 @@ def _planner(found: _Found) -> list[str]:
 
 def _points(found: _Found) -> list[str]:
     notes, room, several = Notes(), MOST_ROWS, len(found.reported) > 1
-    names = differing(found.rows, ("model", "mix", "context", "kv_cache", "gpu")) if several else differing(found.rows)
+    names = differing(found.rows)
     blocks = ["## Points"]
     for (run, price, _), of_run in zip(found.reported, found.by_run, strict=True):
         shown = of_run[:room]
@@ -88,11 +88,12 @@ def _pareto(found: _Found) -> list[str]:
     drawn = [front for front in fronts_of(found.operating, USD if priced else RATE) if front.front]
     if not drawn:
         return ["## Pareto front", "– no valid point is on one"]
-    on_axis = axis(drawn[0].y)
+    device = devices(found.operating)
+    on_axis = axis(drawn[0].y, device)
     heading = f"## Pareto front: {md(on_axis['unit'])} ({on_axis['better']} is better) by tokens/s per user"
     blocks = [heading, fenced(chart_lines(drawn[:_MOST_FRONTS], 78))]
     for letter, front in zip(ascii_lowercase, drawn[:_MOST_FRONTS], strict=False):
-        blocks += [f"**{letter}** {md(group_label(front.group))}: {md_of_markup(counted(front))}", md_table(front_table(front))]
+        blocks += [f"**{letter}** {md(group_label(front.group))}: {md_of_markup(counted(front))}", md_table(front_table(front, device))]
     return blocks + _more(len(drawn) - _MOST_FRONTS, "fronts")
 
 
@@ -126,8 +127,9 @@ def _validity(found: _Found) -> list[str]:
     failed = Counter(f"{point.get('status')}: {point.get('error')}" for point in points if not ok(point))
     warned = Counter(str(warning) for point in points for warning in point.get("warnings") or ())
     lines = [f"- {sum(bool(point.get('valid')) for point in points)} of {len(points)} points are valid; what is not is kept, shown and in no headline"]
-    for heading, reasons in (("not valid", invalid), ("did not run", failed), ("warning", warned)):
-        lines += [f"- {heading}: {md(reason)} ({times} points)" for reason, times in reasons.most_common(_MOST_REASONS)]
+    as_a_mix = Counter(reason for row in found.rows if all(point.get("valid") for point in row.points) for reason in row.invalid_reasons)
+    for heading, reasons in (("not valid", invalid), ("not valid as a mix", as_a_mix), ("did not run", failed), ("warning", warned)):
+        lines += [f"- {heading}: {md(reason)} ({times} {'point' if times == 1 else 'points'})" for reason, times in reasons.most_common(_MOST_REASONS)]
     unfinished = [run for run, _, _ in found.reported if str(run.header.get("status") or "done") != "done"]
     lines += [f"- {md(run.run_id)} did not finish: {md(run.header.get('status'))}" for run in unfinished[:_MOST_RUNS]]
     return ["## Validity", "\n".join(lines)]

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from profiler.pareto.front import PER_MW, PER_MW_DRAWN, RATE, USD, Front, Point
-from profiler.pareto.operating import Operating
+from profiler.pareto.operating import Operating, devices
 from profiler.report.charts.pareto import axis, group_label, money_kind
 from profiler.report.numbers import NONE, count, plus_minus
 from profiler.report.scatter import scatter_lines
@@ -28,14 +28,15 @@ def print_fronts(fronts: Sequence[Front], console: Console) -> None:
     if not fronts:
         console.print("– no point has tokens/s per user and a rate: only decodes that ran have", width=width)
         return
-    on_axis = axis(fronts[0].y)
+    device = devices(point.at for front in fronts for point in front.points)
+    on_axis = axis(fronts[0].y, device)
     console.print(f"[cyan]Pareto[/]  {on_axis['unit']} ({on_axis['better']} is better) by tokens/s/user", width=width)
     for line in chart_lines(fronts, min(width, 78)):
         console.print(line, width=width, markup=False, highlight=False)
     for letter, front in zip(_letters(len(fronts)), fronts[:MOST_FRONTS], strict=False):
         console.print(f"\n[bold]{letter}[/]  {printable(group_label(front.group))}: {counted(front)}", width=width)
         if front.front:
-            console.print(front_table(front), width=width)
+            console.print(front_table(front, device), width=width)
     if len(fronts) > MOST_FRONTS:
         console.print(f"\n[dim]and {len(fronts) - MOST_FRONTS} more fronts[/]", width=width)
     said = _unlike_prices(fronts)
@@ -76,12 +77,12 @@ def _why(front: Front) -> str:
     return next(point.why_null for point in front.points if point.valid and point.why_null is not None) if front.points else ""
 
 
-def front_table(front: Front) -> Table:
-    """The points of one front, or evenly many of a long one: the front's figure first, then the others that its points have."""
+def front_table(front: Front, device: str = "GPU") -> Table:
+    """The points of one front, or evenly many of a long one: the front's figure first, then the others that its points have. Rates are per `device`."""
     figures = [front.y, *(name for name in (RATE, USD, _widest(front)) if name not in (None, front.y) and any(p.at.figure(name) for p in front.front))]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
     table.add_column("point", overflow="fold", min_width=9)
-    for heading in ("tok/s/user", *map(_heading, figures)):
+    for heading in ("tok/s/user", *(_heading(name, device) for name in figures)):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     shown = front.front if len(front.front) <= _MOST_ROWS else _thinned(front.front)
@@ -98,9 +99,9 @@ def _widest(front: Front) -> str:
     return found[0] if found else f"{PER_MW}.provisioned"
 
 
-def _heading(y: str) -> str:
+def _heading(y: str, device: str) -> str:
     boundary = y.partition(".")[2]
-    return SHORT_UNITS[y.partition(".")[0]] + (f" {boundary}" if boundary else "")
+    return SHORT_UNITS[y.partition(".")[0]].replace("GPU", device) + (f" {boundary}" if boundary else "")
 
 
 def _thinned(points: Sequence[Point]) -> list[Point]:

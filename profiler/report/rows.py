@@ -36,8 +36,10 @@ class Row:
 
     @property
     def invalid_reasons(self) -> tuple[str, ...]:
-        """Why a point of this row must not be believed; () when every one is valid."""
+        """Why this row must not be believed; () when every point is valid. A server's whole rate is its mix, so that has to be valid too."""
         found = [r for point in self.points if not point.get("valid") and ok(point) for r in point.get("invalid_reasons") or ("no reason was recorded",)]
+        if not found and self.mix is not None and not self.mix.get("valid") and "serving" in (self.mix.get("points") or {}):
+            found = [*(self.mix.get("invalid_reasons") or (self.mix.get("why_null") or "no reason was recorded",))]
         return tuple(dict.fromkeys(found))
 
     @property
@@ -45,6 +47,11 @@ class Row:
         """Rows of one group differ in their batch alone."""
         same = ("model", "precision", "kv_cache", "context", "mix", "tp", "ep", "dp", "span", "rank", "mtp", "routing")
         return (self.run_id, *(self.subject.get(name) for name in same))
+
+
+def size_of(figures: Figures) -> str:
+    """`batch 32` of a step, `concurrency 64` of a server; "" where neither is known."""
+    return next((f"{name} {figures[name]}" for name in ("batch", "concurrency") if figures.get(name) is not None), "")
 
 
 def ok(point: Figures) -> bool:

@@ -24,6 +24,9 @@ from workloads.catalogue import CATALOGUE
 
 WIDTH = 100
 
+# What tells rows apart besides format and batch.
+IDENTITY = ("model", "mix", "context", "gpu", "kv_cache", "routing", "framework", "deployment_gpus", "tp", "ep", "dp", "span", "rank", "mtp")
+
 
 def print_screen(run: RunLike, price: PricePick | None, console: Console) -> None:
     """Prints the whole ending to `console`. Reads the record alone: the same screen comes from `run` and, later, from `report`."""
@@ -33,7 +36,7 @@ def print_screen(run: RunLike, price: PricePick | None, console: Console) -> Non
     width = min(console.width, WIDTH)
     console.print(labelled(_head(run, derived.points, price)), width=width)
     console.print()
-    console.print(points_table(rows, notes, price, best=best, names=differing(rows)), width=width)
+    console.print(points_table(rows, notes, price, best=best, names=differing(rows), width=width), width=width)
     console.print()
     console.print(labelled(_findings(run, derived.points, rows, best, price)), width=width)
     console.print(labelled(_tail(run, derived.points, price)), width=width)
@@ -42,9 +45,12 @@ def print_screen(run: RunLike, price: PricePick | None, console: Console) -> Non
     console.print(f"[dim]{legend(rows, price)}[/]", width=width, highlight=False)
 
 
-def differing(rows: Sequence[Row], among: Sequence[str] = ("model", "mix", "context", "kv_cache", "routing")) -> list[str]:
-    """The fields that rows differ in besides format and batch. A decode's context follows from its mix."""
-    return [name for name in among if len({str(row.subject.get(name)) for row in rows if row.decode is not None}) > 1]
+def differing(rows: Sequence[Row]) -> list[str]:
+    """The fields of IDENTITY that rows differ in. A context that follows from the mix says nothing more, and a prefill's is its own."""
+    decodes = [row for row in rows if row.decode is not None]
+    found = [name for name in IDENTITY if len({str(row.subject.get(name)) for row in decodes}) > 1]
+    mixes, contexts = ({str([row.subject.get(name) for name in names]) for row in decodes} for names in (("mix",), ("mix", "context")))
+    return [name for name in found if name != "context" or len(contexts) > len(mixes)]
 
 
 def legend(rows: Sequence[Row], price: PricePick | None) -> str:

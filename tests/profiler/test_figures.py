@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from profiler.commands.pricing import pricing_of
+from profiler.commands.recorded import priced_runs
 from profiler.economics.derive import Derived
 from profiler.economics.prices import PricePick
 from profiler.record.store import Run
@@ -23,12 +25,17 @@ from triton_kernels.errors import TokenmillError
 matplotlib = pytest.importorskip("matplotlib")
 
 Found = list[tuple[Run, PricePick, Derived]]
+DATA = Path(__file__).parents[1] / "data"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Found:
     return [recorded(tmp_path_factory.mktemp("runs"))]
+
+
+def foreign(*paths: Path) -> Found:
+    return priced_runs([str(path) for path in paths], DATA, pricing_of())
 
 
 def texts(found: Found, chart: str, folder: Path) -> list[str]:
@@ -100,6 +107,40 @@ def test_the_power_figure_has_a_panel_each_and_the_windows(measured: Found, tmp_
     assert "qwen3-30b-a3b, decode-b128: valid" in words
 
 
+def test_declared_watts_are_no_timeline(tmp_path: Path) -> None:
+    with pytest.raises(TokenmillError, match=r"no sensor was sampled in these runs \(watts were declared\)"):
+        write_figure(foreign(DATA / "golden_v1"), tmp_path / "a.svg", "power")
+
+
+def test_figures_of_a_cpu_say_cpu_and_no_link_has_no_bar(measured: Found, tmp_path: Path) -> None:
+    golden = foreign(DATA / "golden_v1")
+    words = texts(golden, "waterfall", tmp_path)
+    assert "µs of CPU time per output token" in words
+    assert "busy CPU" in words
+    assert "collectives on the links" not in [*words, *texts(measured, "waterfall", tmp_path)]
+    words = texts(golden, "pareto", tmp_path)
+    assert "output tokens/s/CPU" in words
+    assert not any("/GPU" in word and "GPU-h" not in word for word in words)
+
+
+def test_a_figure_of_served_points_names_their_concurrency_and_kinds(tmp_path: Path) -> None:
+    words = texts(foreign(*sorted((DATA / "foreign").glob("*.json"))), "pareto", tmp_path)
+    assert "concurrency 1024" in words
+    assert any(word.endswith("; ref: cited; model: computed") for word in words)
+    assert not any("None" in word or "meas:" in word for word in words)
+
+
+def test_names_stay_inside_their_panel_and_off_each_other() -> None:
+    from matplotlib.figure import Figure
+
+    from profiler.report.draw.names import name_points
+
+    axes = Figure(figsize=(4, 3)).subplots()
+    axes.plot([0, 1, 10], [0, 0, 1], linestyle="none", marker="o")
+    name_points(axes, [(0, 0, "first of all"), (1, 0, "lies on it"), (10, 1, "at the end")], below=False)
+    assert [(text.get_text(), text.get_horizontalalignment()) for text in axes.texts] == [("first of all", "left"), ("at the end", "right")]
+
+
 @pytest.mark.parametrize("chart", ["pareto", "waterfall", "roofline"])
 def test_hostile_names_are_letters(chart: str, tmp_path: Path) -> None:
     hostile = "</text><script>alert(1)</script>$\\frac{1}{2}$&amp;\x1b[2J\u202e\ufffe\x00"
@@ -134,7 +175,7 @@ def test_what_cannot_be_drawn_is_one_line(measured: Found, tmp_path: Path) -> No
         (reported(made.prefill()), tmp_path / "a.svg", "pareto", "no point has tokens/s per user"),
         (reported(made.out_of_memory(8)), tmp_path / "a.svg", "waterfall", "no point of these runs has a measured step"),
         (reported(made.out_of_memory(8)), tmp_path / "a.svg", "roofline", "no point has a recorded plan"),
-        (reported(), tmp_path / "a.svg", "power", "no power, clock or temperature was sampled"),
+        (reported(), tmp_path / "a.svg", "power", "no sensor was sampled in these runs, so"),
     ]
     for found, path, chart, said in refused:
         with pytest.raises(TokenmillError, match=said) as error:

@@ -88,6 +88,33 @@ def test_a_serving_point_stands_in_the_place_of_the_decode() -> None:
     assert row.decode["point_id"] == row.mix["points"]["serving"] == "row-1"
 
 
+@pytest.mark.parametrize("width", ["80", "100"])
+def test_rows_of_unlike_work_are_told_apart_at_any_width(runs: Path, width: str) -> None:
+    found = [call(*files, runs=runs, width=width).stdout for files in ([str(DATA / "inferencex_api.json")], sorted(map(str, DATA.glob("*.json"))))]
+    for text in found:
+        lines = text.splitlines()
+        assert max(map(len, lines)) <= int(width)
+        first, second = (next(line.split() for line in lines if size in line) for size in ("c128", "c256"))
+        assert (first[0], first[1], first[7]) == ("1k/1k", "sglang", "c128")
+        assert (second[0], second[7]) == ("8k/1k", "c256")
+        assert any("dynamo-tr" in line for line in lines)  # its last letter may fold
+        assert "not shown at this width: prefill tok/s/GPU" in text
+        assert "None" not in text
+    assert "model deepseek-r1\n" in found[0]
+    assert "model gpt-oss-120b, mix 1k/1k, framework vllm, GPUs 2" in found[1]
+
+
+def test_a_server_without_a_rate_is_marked_as_cost_marks_it(runs: Path) -> None:
+    text = call(str(DATA / "vllm_bench.json"), runs=runs).stdout
+    assert "c32 ✗" in text
+    assert "✗ not valid: no tokens/s per GPU: the file does not say how many GPUs served" in " ".join(text.split())
+    assert "c32 ✗" not in call(str(DATA / "vllm_bench.json@h200x4"), runs=runs).stdout
+    report = runs.parent / "report.md"
+    call(str(DATA / "vllm_bench.json"), "-o", str(report), runs=runs)
+    assert "| c32 ✗" in report.read_text()
+    assert "not valid as a mix: no tokens/s per GPU" in report.read_text()
+
+
 def test_rows_go_by_concurrency() -> None:
     from profiler.commands.pricing import pricing_of
     from profiler.commands.recorded import priced_runs

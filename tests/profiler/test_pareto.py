@@ -17,6 +17,7 @@ from profiler.pareto.front import FIGURES, RATE, USD, Front, Point, fronts, fron
 from profiler.pareto.interpolate import at
 from profiler.pareto.operating import Group, Operating
 from profiler.record.store import Run
+from profiler.report.charts.pareto import group_label
 from profiler.report.charts.waterfall import waterfall_data
 from tests.profiler import handmade_run as made
 from triton_kernels.errors import TokenmillError
@@ -112,6 +113,21 @@ def test_cited_figures_never_share_a_front_with_measured_ones() -> None:
     assert [front.group.provenance for front in fronts(both, USD)] == ["measured", "reference"]
 
 
+def test_every_kind_has_fronts_of_its_own() -> None:
+    kinds = ["measured", "emulated", "replayed", "reference", "modelled"]
+    found = [each for kind in kinds for each in reported(*(point | {"provenance": {"step_s": kind}} for point in made.run().points))]
+    drawn = fronts(found, USD)
+    assert sorted(front.group.provenance for front in drawn) == sorted(kinds)
+    assert {group_label(front.group).removeprefix("qwen3-30b-a3b bf16 on H200 SXM, mix 8k/1k") for front in drawn} == {
+        "", " (emulated)", " (replayed)", " (reference)", " (modelled)",
+    }  # fmt: skip
+
+
+def test_a_cpus_rates_are_per_cpu() -> None:
+    run = reported(*(made.cpu_point(point) for point in made.run().points))
+    assert "1,219 tok/s/CPU" in cheapest_line(run, 50)
+
+
 def test_serving_points_are_operating_points() -> None:
     # $0.001 per GPU-second: 100 and 400 output tokens/s/GPU cost $10 and $2.50, the input in it; 8 GPUs of 500 W.
     fields = {"gpu": "h200", "gpu_key": "h200", "gpus": 8, "isl": 4000, "osl": 1000, "board_w": 4000.0, "framework": "vllm"}
@@ -189,11 +205,12 @@ def test_between_two_points_a_figure_lies_between_theirs_and_outside_there_is_no
 
 
 def test_between_32_and_128_by_hand() -> None:
-    # 40 lies (40 - 31.25) / (50 - 31.25) = 7/15 of the way. T = 8/15 x 1024/0.456 + 7/15 x 1024/0.84 = 1197.661 + 568.889 = 1766.550 tok/s/GPU;
+    # At 31.25 tokens/s/user the mix has 1024/0.456 = 2,245.614 tok/s/GPU, at 50 it has 1024/0.84 = 1,219.048, and throughput is linear in between.
+    # 40 lies (40 - 31.25) / (50 - 31.25) = 7/15 of the way. T = 8/15 x 2,245.614 + 7/15 x 1,219.048 = 1197.661 + 568.889 = 1766.550 tok/s/GPU;
     # at $0.001 per GPU-second that is $0.566075 per Mtok (linear in dollars would be 0.6203: wrong, since dollars are one over tokens/s).
     found = at(only(fronts(reported(), USD)), 40.0)
     assert found is not None
-    assert found.share == pytest.approx(7 / 15)
+    assert found.part == pytest.approx(7 / 15)
     assert found.output_tokens_per_s_per_gpu == pytest.approx(1766.550, abs=5e-4)
     assert found.y == pytest.approx(0.566075, abs=5e-7)
     assert names((found.slower, found.faster)) == ["batch 128", "batch 32"]
@@ -201,10 +218,31 @@ def test_between_32_and_128_by_hand() -> None:
     assert rate is not None
     assert rate.y == pytest.approx(1766.550, abs=5e-4)
     assert rate.y * found.y == pytest.approx(1000.0)
-    # Watts: 268/0.456 = 587.72 W and (140 + 0.64 x 480)/0.84 = 532.38 W, in the same shares 561.895 W: 1766.550 / 561.895 = 3.143914 tokens per joule.
+    # Watts: 268/0.456 = 587.72 W and (140 + 0.64 x 480)/0.84 = 532.38 W, 7/15 of the way 561.895 W: 1766.550 / 561.895 = 3.143914 tokens per joule.
     per_mw = at(only(fronts(reported(), BOARD)), 40.0)
     assert per_mw is not None
     assert per_mw.y == pytest.approx(3.143914e6, abs=5.0)
+
+
+def test_a_batch_in_between_is_exactly_on_the_line_where_a_step_is_linear_in_it() -> None:
+    # Steps of 20 ms at 32 and 32 ms at 128 are 16 ms + 0.125 ms x batch. 40 tokens/s/user are 25 ms: batch 72, which delivers 72 x 40 = 2,880 tokens/s.
+    alone = [made.decode(32, 0.020, 480.0), made.decode(128, 0.032, 500.0)]
+    found = at(only(fronts(reported(*alone), RATE)), 40.0)
+    measured = only(fronts(reported(*alone, made.decode(72, 0.025, 490.0)), RATE)).front[1]
+    assert found is not None
+    assert measured.x == 40.0
+    assert [found.y, measured.y] == pytest.approx([2880.0, 2880.0])
+    # A prefill bends the mix's curve above the line: batch 72 takes 0.2 + 1024/2880 = 0.55556 s, 1,843.2 tok/s/GPU, where the line has 1,766.55.
+    whole = only(fronts(reported(*made.run().points, made.decode(72, 0.025, 490.0)), RATE)).front[1]
+    assert whole.y == pytest.approx(1843.2)
+
+
+def test_between_unlike_deployments_there_is_no_batch() -> None:
+    points = [operating(20.0, 1.0, n=64), operating(50.0, 3.0, n=8)]
+    assert at(only(fronts_of(points, USD)), 30.0) is not None
+    for other in ({"deployment_gpus": 8}, {"framework": "vllm"}, {"batch": 64}):
+        moved = replace(points[1], figures={**points[1].figures, **other})
+        assert at(only(fronts_of([points[0], moved], USD)), 30.0) is None
 
 
 def test_nothing_is_said_on_or_beyond_a_measured_point() -> None:
@@ -218,7 +256,8 @@ def test_the_planners_line() -> None:
         "the next cheaper point, batch 128, has 31.2 tokens/s/user"
     )
     assert cheapest_line(reported(), 40).endswith(
-        "the next cheaper point, batch 128, has 31.2 tokens/s/user; at exactly 40: $0.566±0.004 per Mtok (model), of GPUs split between batch 128 and batch 32"
+        "the next cheaper point, batch 128, has 31.2 tokens/s/user; at exactly 40: $0.566±0.004 per Mtok (model), "
+        "at a batch between 32 and 128, were a step's time linear in it"
     )
     assert "batch 128 on H200 SXM, mix 8k/1k, $0.4453±0.0027" in cheapest_line(reported(), 31.25)
     assert cheapest_line(reported(), 60) == (
@@ -237,7 +276,7 @@ def test_invalid_points_answer_nothing() -> None:
 
 def test_without_a_price_one_gpu_is_compared_by_tokens_and_two_are_not() -> None:
     unpriced = reported(price=made.no_price())
-    assert "batch 32 on H200 SXM, mix 8k/1k, 1,219 output tok/s/GPU, the cheapest at any price (meas)" in cheapest_line(unpriced, 50)
+    assert "batch 32 on H200 SXM, mix 8k/1k, 1,219±9 output tok/s/GPU, the cheapest at any price (meas)" in cheapest_line(unpriced, 50)
     other = reported(*(point | {"gpu": "another", "gpu_key": None} for point in made.run().points), price=made.no_price())
     assert "no price, and GPUs that differ have no common cost" in cheapest_line([*unpriced, *other], 50)
 

@@ -48,11 +48,11 @@ def test_pareto_data_names_each_point_once_with_all_its_figures() -> None:
     assert data["groups"][0]["label"] == "qwen3-30b-a3b bf16 on H200 SXM, mix 8k/1k"
 
 
-def test_a_curve_goes_through_its_points_and_between_them_by_tokens() -> None:
+def test_a_curve_goes_through_its_points_and_between_them_by_throughput() -> None:
     curve = pareto_data(reported())["curves"][USD][0]
     assert curve[0] == [31.25, pytest.approx(0.456 / 1.024)]
     assert curve[-1] == [50.0, pytest.approx(0.84 / 1.024)]
-    # Half way the fleet delivers (1024/0.456 + 1024/0.84) / 2 tokens/s for $0.001 per GPU-second.
+    # Half way throughput is (1024/0.456 + 1024/0.84) / 2 tokens/s, for $0.001 per GPU-second.
     assert curve[4] == [40.625, pytest.approx(1000 / ((1024 / 0.456 + 1024 / 0.84) / 2))]
 
 

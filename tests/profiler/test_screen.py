@@ -79,12 +79,32 @@ def test_one_screen() -> None:
     assert max(map(len, screen(made.run(), made.price(), width=200).splitlines())) <= 100
 
 
-def test_figures_are_whole_on_a_narrow_screen() -> None:
+def test_figures_are_whole_on_a_narrow_screen_and_those_left_out_are_named() -> None:
     long = "a-model-with-a-name-that-is-far-too-long-for-any-table"
     points = [*made.run().points, made.decode(64, 0.025, 490.0, point_id="x", model=long)]
     text = screen(made.run(*points), made.price(), width=80)
     assert "…" not in text
-    assert "4,000  41.0 K  0.262 0.0244 0.250 0.4453±0.0027  50% 80%" in text
+    # 77 cells and 9 of a model folded at 8 letters are more than 80; without 9 of the roofline's, and with 4 of a mark, 81; without 7 of $ in there is room.
+    assert "4,000  41.0 K  0.262 0.250 0.4453±0.0027" in text
+    assert "\nqwen3-30b-a3b bf16 " in text
+    assert "\na-model-with-\na-name-that-i\n" in text
+    assert "not shown at this width: $ per Mtok in, share of roofline dec pre" in flowing(text)
+    assert "not shown" not in flowing(screen(made.run(*points), made.price(), width=100))
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_what_tells_rows_apart_is_there_at_any_width(width: int) -> None:
+    fields = {"model": "m" * 30, "routing": "recorded", "kv_cache": "fp8", "precision": "mxfp4-w4a16"}
+    points = [*made.run().points, *(p | fields | {"point_id": f"other-{p['point_id']}"} for p in made.run().points)]
+    lines = screen(made.run(*points), made.price(), width).splitlines()
+    row = next(line for line in lines if "recorded" in line).split()
+    assert set(row[0]) == {"m"}
+    assert row[1:5] == ["fp8", "recorded", "mxfp4-w4a16", "32"]
+    assert "0.820±0.006" in row
+    folded = [line for line in lines if re.fullmatch("m+", line)]
+    assert folded
+    assert all(len(line) >= 8 for line in folded)
+    assert max(map(len, lines)) <= width
 
 
 def test_a_roofline_far_away_is_worth_more_than_a_larger_batch() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from profiler.pareto import interpolate
 from profiler.pareto.front import FIGURES, PER_MW, RATE, USD, Front, fronts_of
-from profiler.pareto.operating import Group, Operating, Reported, operating_points
+from profiler.pareto.operating import Group, Operating, Reported, devices, operating_points
 from profiler.report.kinds import short
 
 MOST_CURVED, _STEPS = 60, 8  # points of a front that are close together need no curve between them
@@ -30,10 +30,11 @@ def pareto_data(reported: Reported, most: int = MOST_POINTS) -> dict[str, Any]:
     drawn = {y: fronts_of(every, y) for y in known}
     groups = [front.group for front in next(iter(drawn.values()), [])]
     kept = _thinned(every, {id(point.at) for fronts in drawn.values() for front in fronts for point in front.front}, most)
+    device = devices(every)
     place, number = {id(at): n for n, at in enumerate(kept)}, {group: n for n, group in enumerate(groups)}
     return {
         "x": X,
-        "ys": [axis(y) for y in known],
+        "ys": [axis(y, device) for y in known],
         "groups": [group_json(group) for group in groups],
         "points": [_point(at, number[at.group], known) for at in kept],
         "fronts": {y: [[place[id(point.at)] for point in front.front] for front in drawn[y]] for y in known},
@@ -42,12 +43,12 @@ def pareto_data(reported: Reported, most: int = MOST_POINTS) -> dict[str, Any]:
     }
 
 
-def axis(y: str) -> dict[str, str]:
-    """How a figure of profiler.pareto.front.FIGURES is named on an axis."""
+def axis(y: str, device: str = "GPU") -> dict[str, str]:
+    """How a figure of profiler.pareto.front.FIGURES is named on an axis. `device`: what rates are per, GPU or CPU."""
     if y == USD:
         return {"name": y, "label": "price of output", "unit": "$ per million output tokens", "better": "lower"}
     if y == RATE:
-        return {"name": y, "label": "throughput", "unit": "output tokens/s/GPU", "better": "higher"}
+        return {"name": y, "label": "throughput", "unit": f"output tokens/s/{device}", "better": "higher"}
     boundary = y.removeprefix(f"{PER_MW}.")
     return {"name": y, "label": f"per megawatt, {boundary.replace('_', ' + ')}", "unit": "output tokens/s/MW", "better": "higher"}
 

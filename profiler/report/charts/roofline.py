@@ -8,7 +8,7 @@ from typing import Any
 from profiler.explain.vanity import busiest_lane
 from profiler.gpus import GPUS
 from profiler.pareto.operating import Reported, machine, positive
-from profiler.report.rows import ok
+from profiler.report.rows import ok, size_of
 
 MOST_POINTS = 2000
 
@@ -45,7 +45,8 @@ def _point(point: Mapping[str, Any], lane: str | None) -> dict[str, Any] | None:
         return None
     return {
         "x": flops / moved, "y": flops / step, "phase": point.get("phase"), "precision": point.get("precision"), "batch": point.get("batch"),
-        "name": f"{point.get('phase')} {point.get('precision')} batch {point.get('batch')}", "lane": lane, "point_id": point.get("point_id"),
+        "name": " ".join(str(part) for part in (point.get("phase"), point.get("precision"), size_of(point)) if part),
+        "lane": lane, "point_id": point.get("point_id"),
         "share_of_roofline": point.get("share_of_roofline"), "valid": bool(point.get("valid")),
         "kind": (point.get("provenance") or {}).get("step_s") or "measured",
     }  # fmt: skip

@@ -11,6 +11,7 @@ from profiler.power.source import MOST_GAP_S
 from profiler.record.rows import Recorded, read_rows
 
 BUCKETS = 400
+BOARD = "board"
 Samples = list[tuple[float, float]]
 
 # Panel of the chart -> the fields of a sample that it shows, the best that is there first, with the factor to the panel's unit.
@@ -24,11 +25,13 @@ PANELS = (
 def timeline_data(run: Recorded, point: Mapping[str, Any], buckets: int = BUCKETS) -> dict[str, Any] | None:
     """{"point_id", "windows": [[start, end]], "phases": [{"name", "start", "end"}], "panels": [{"label", "unit", "lines": [{"device", "boundary", "field", "t",
     "v"}]}]}: seconds from the first window's start. None where no sensor was sampled. TokenmillError for rows that were changed or cut short.
+    Watts that were declared are no sensor's.
 
     Lines hold the least and the greatest sample of each of `buckets` stretches of time, so that no peak is lost; null where nothing was sampled for a while.
     A source that only counts joules (RAPL) gets the mean power between its samples.
     """
-    rows = read_rows(run, point, "series")
+    declared = point.get("power_source") == "declared"
+    rows = [row for row in read_rows(run, point, "series") if not (declared and (row.get("boundary") or BOARD) == BOARD)]
     windows = [(float(window["t_start_s"]), float(window["t_end_s"])) for window in point.get("windows") or ()]
     if not rows:
         return None
@@ -55,7 +58,7 @@ def _sources(rows: Sequence[Mapping[str, Any]], names: Sequence[str], *, counted
     """(device, boundary), the field shown, and its samples; of each device the first of `names` that it has."""
     by_source: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
-        by_source.setdefault((str(row.get("device") or "gpu0"), str(row.get("boundary") or "board")), []).append(row)
+        by_source.setdefault((str(row.get("device") or "gpu0"), str(row.get("boundary") or BOARD)), []).append(row)
     for source, found in by_source.items():
         for name in names:
             samples = _field(found, name)

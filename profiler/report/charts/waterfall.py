@@ -13,6 +13,7 @@ from profiler.explain.waterfall import Waterfall
 from profiler.pareto.operating import Reported
 from profiler.report.charts.chosen import Chosen, chosen
 from profiler.report.explain_subject import Subject, subject_of
+from profiler.report.rows import size_of
 
 # Who can change a cause: the hardware's maker, who wrote the kernels, who runs the fleet.
 LAYERS = {
@@ -27,18 +28,20 @@ LAYERS = {
 
 
 def waterfall_data(reported: Reported) -> dict[str, Any] | None:
-    """{"label", "why", "unit", "boundary", "bars": [{"name", "label", "layer", "begin_s", "end_s", "gpu_s", "energy_j", "usd_per_mtok", "kind", ...}], "busy",
-    "delivered", "price", "valid", "invalid_reasons"}: GPU-seconds, joules and dollars per million, of one token. None where nothing was measured.
+    """{"label", "why", "unit", "device", "boundary", "bars": [{"name", "label", "layer", "begin_s", "end_s", "gpu_s", "energy_j", "usd_per_mtok", "kind",
+    ...}], "busy", "delivered", "price", "valid", "invalid_reasons"}: GPU-seconds, joules and dollars per million, of one
+    token. `device`: GPU, or CPU whose seconds they then are. None where nothing was measured.
 
     `begin_s`, `end_s`: where a bar stands in the running sum of GPU-seconds; None for one whose time is not known.
     """
     picked = chosen(reported)
     found = explained(picked) if picked is not None else None
-    if found is None:
+    if found is None or picked is None:
         return None
     subject, waterfall = found[1], found[1].waterfall
     return {
-        "label": label(waterfall), "why": subject.why, "run_id": waterfall.run_id, "unit": waterfall.unit, "boundary": waterfall.boundary,
+        "label": label(waterfall), "why": subject.why, "run_id": waterfall.run_id, "unit": waterfall.unit, "device": _device(picked),
+        "boundary": waterfall.boundary,
         "bars": _bars(waterfall), "busy": waterfall.busy, "delivered": waterfall.delivered, "price": waterfall.price.json(), "valid": waterfall.valid,
         "invalid_reasons": list(waterfall.invalid_reasons),
     }  # fmt: skip
@@ -56,11 +59,16 @@ def _only(found: Chosen) -> Derived:
     return Derived(points=[dict(point) for point in found.row.points], mixes=[] if mix is None else [dict(mix)])
 
 
+def _device(found: Chosen) -> str:
+    return "CPU" if found.row.subject.get("device") == "cpu" else "GPU"
+
+
 def label(waterfall: Waterfall) -> str:
     """What the waterfall is of. Not yet safe to print."""
     subject = waterfall.subject
     what = f"a request of mix {subject.get('mix')}" if subject.get("phase") == "request" else f"{subject.get('phase')}"
-    return f"{subject.get('model')} {subject.get('precision')}, batch {subject.get('batch')}, {what}"
+    name = " ".join(str(subject[part]) for part in ("model", "precision") if subject.get(part) is not None)
+    return ", ".join(part for part in (name, size_of(subject), what) if part)
 
 
 def _bars(waterfall: Waterfall) -> list[dict[str, Any]]:

@@ -13,10 +13,10 @@ from profiler.pareto.front import PER_MW, PER_MW_DRAWN, RATE, USD
 from profiler.pareto.operating import Reported
 from profiler.report.charts.caption import caption_lines
 from profiler.report.charts.pareto import pareto_data
+from profiler.report.draw.names import MOST_NAMED, name_points
 from profiler.report.draw.style import GREY, MARKS, MOST_LEGEND, caption, colour, inert, legend_below, line, scale
+from profiler.report.rows import size_of
 from triton_kernels.errors import TokenmillError
-
-_MOST_NAMED = 24  # batches written beside points, over all fronts of a panel
 
 
 def pareto_figure(reported: Reported) -> Figure:
@@ -37,6 +37,8 @@ def pareto_figure(reported: Reported) -> Figure:
     invalid = [_not_valid()] if any(not point["valid"] for point in data["points"]) else []
     legend_below(figure, [*handles, *invalid], inches=0.66, columns=columns)
     caption(figure, foot, bottom=1.22 + 0.17 * -(-rows // columns))
+    for axes, y in zip(grid[0], shown, strict=True):  # when all else has its place
+        _name(axes, data, y["name"])
     return figure
 
 
@@ -56,17 +58,19 @@ def _panel(axes: Axes, data: Mapping[str, Any], y: Mapping[str, str]) -> None:
     for group, curve in enumerate(data["curves"][name]):
         if curve:
             axes.plot([x for x, _ in curve], [v for _, v in curve], color=colour(group), linestyle=line(group), linewidth=1.1, zorder=2)
-    if len(on_front) <= _MOST_NAMED:
-        for place in sorted(on_front):
-            point = points[place]
-            beside = (5, -9) if name == USD else (4, 5)  # away from the curve, which rises to the right where less is better
-            axes.annotate(inert(point["name"], 24), (point["x"], point["y"][name]), xytext=beside, textcoords="offset points", fontsize=6.5, color="#444444")
     scale(axes, "x", [point["x"] for _, point in drawn])
     scale(axes, "y", [point["y"][name] for _, point in drawn])
     axes.set_xlabel(f"{data['x']['label']} ({data['x']['unit']})")
     axes.set_ylabel(y["unit"])
     axes.set_title(f"{y['label']}, {y['better']} is better", fontsize=9.5, loc="left")
     axes.margins(0.09)
+
+
+def _name(axes: Axes, data: Mapping[str, Any], y: str) -> None:
+    """Batches beside the points of fronts, away from the curve, which rises to the right where less is better."""
+    named = [data["points"][place] for place in sorted({place for front in data["fronts"][y] for place in front})]
+    if len(named) <= MOST_NAMED:
+        name_points(axes, [(point["x"], point["y"][y], inert(size_of(point), 24)) for point in named], below=y == USD)
 
 
 def _mark(axes: Axes, point: Mapping[str, Any], name: str, *, on_front: bool) -> None:
@@ -92,7 +96,7 @@ def _not_valid() -> Line2D:
 
 def _reading(data: Mapping[str, Any]) -> str:
     left = f"; {data['left_out']} beaten points not drawn" if data["left_out"] else ""
-    return f"filled: on the front; hollow: valid and beaten; lines between points: modelled, GPUs split between both; bars: 95 % of the windows' noise{left}"
+    return f"filled: on the front; hollow: valid and beaten; lines between points: modelled, of a batch between both; bars: 95 % of the windows' noise{left}"
 
 
 def _marker(n: int) -> str:

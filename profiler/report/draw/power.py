@@ -53,9 +53,11 @@ def _sampled(reported: Reported) -> tuple[str, Mapping[str, Any], dict[str, Any]
     every = ((run, point) for run, _, derived in reported for point in derived.points)
     for run, point in (*first, *every):
         data = timeline_data(run, point)
-        if data is not None and data["panels"]:
+        if data is not None and any(len(line["t"]) > 1 for panel in data["panels"] for line in panel["lines"]):  # one sample is no line
             return run.run_id, point, data
-    raise TokenmillError("nothing to draw: no power, clock or temperature was sampled in these runs, so there is no timeline")
+    declared = any(point.get("power_source") == "declared" for _, _, derived in reported for point in derived.points)
+    why = " (watts were declared)" if declared else ""
+    raise TokenmillError(f"nothing to draw: no sensor was sampled in these runs{why}, so there is no timeline of power, clock or temperature")
 
 
 def _panel(axes: Axes, panel: Mapping[str, Any], windows: list[list[float]], lines: list[tuple[str, str]]) -> None:

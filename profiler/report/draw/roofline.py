@@ -14,6 +14,7 @@ from profiler.report.charts.caption import caption_lines
 from profiler.report.charts.roofline import roofline_data
 from profiler.report.draw.style import CYCLE, GREY, MOST_LEGEND, caption, inert, legend_below, scale
 from profiler.report.numbers import si
+from profiler.report.rows import size_of
 from triton_kernels.errors import TokenmillError
 
 _PHASE_MARKS = {"decode": "o", "prefill": "s"}
@@ -82,8 +83,7 @@ def _point(axes: Axes, point: Mapping[str, Any], group: int, *, named: bool) -> 
     mark = _PHASE_MARKS.get(str(point["phase"]), "^") if point["valid"] else "x"
     axes.plot([point["x"]], [point["y"]], marker=mark, color=colour, markersize=5, linestyle="none", zorder=3)
     if named:
-        batch = f"batch {point['batch']}"
-        axes.annotate(inert(batch, 20), (point["x"], point["y"]), xytext=(5, -3), textcoords="offset points", fontsize=6.5, color="#444444")
+        axes.annotate(inert(size_of(point), 20), (point["x"], point["y"]), xytext=(5, -3), textcoords="offset points", fontsize=6.5, color="#444444")
 
 
 def _handles(data: Mapping[str, Any], groups: Sequence[tuple[str, str]]) -> list[Line2D]:

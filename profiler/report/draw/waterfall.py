@@ -40,7 +40,7 @@ def waterfall_figure(reported: Reported) -> Figure:
     axes.set_ylim(len(rows) - 0.4, -1.6)
     axes.set_xlim(0.0, max(row["end_s"] or 0.0 for row in rows) * 1.03e6)
     axes.xaxis.set_major_formatter(lambda value, _: number(value))
-    axes.set_xlabel(f"µs of GPU time per {data['unit']}")
+    axes.set_xlabel(f"µs of {data['device']} time per {data['unit']}")
     axes.grid(visible=False, axis="y")
     state = "" if data["valid"] else f"; NOT VALID: {', '.join(data['invalid_reasons'])}"
     axes.set_title(inert(f"{data['label']}{state}"), fontsize=9.5, loc="left", x=-0.3)
@@ -58,8 +58,9 @@ def _rows(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for bar in data["bars"]:
         if bar["name"] == "idle":
-            rows.append(_sum("busy GPU", data["busy"]))
-        rows.append(dict(bar))
+            rows.append(_sum(f"busy {data['device']}", data["busy"]))
+        if bar["name"] != "collectives" or bar["gpu_s"] != 0:  # no link, no bar
+            rows.append(dict(bar))
     return [*rows, _sum("delivered token", data["delivered"])]
 
 
