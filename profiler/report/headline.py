@@ -16,7 +16,7 @@ from profiler.modelled.floor_math import Floor
 from profiler.modelled.mix import parse_mix
 from profiler.report.kinds import kind_of, price_kind, short
 from profiler.report.numbers import NONE, count, percent, plus_minus, si, usd
-from profiler.report.rows import Figures, Row, cheapest, ok, priced
+from profiler.report.rows import Figures, Row, cheapest, ok, priced, size_of
 from profiler.report.text import printable
 
 Plans = Mapping[str, Mapping[str, Any]]
@@ -53,8 +53,7 @@ def _verdict(row: Row, price: PricePick | None) -> str:
     """One point's price with its interval, or its rate where there is no price, and what to think of it."""
     mix = row.mix
     assert mix is not None
-    size = f"batch {printable(mix.get('batch'))}" if mix.get("batch") is not None else f"concurrency {printable(mix.get('concurrency'))}"
-    name = f"{printable(mix.get('precision'))} {size}"
+    name = " ".join(part for part in (printable(mix.get("precision") or ""), printable(size_of(mix))) if part)
     dollars = mix.get("usd_per_mtok")
     untuned = ", untuned_kernels" if "untuned_kernels" in (mix.get("warnings") or ()) else ""
     if dollars is None:
@@ -90,7 +89,7 @@ def _sensor(points: Sequence[Figures]) -> str:
 def _best_decode(rows: Sequence[Row]) -> tuple[Figures | None, str]:
     valid = [row.decode for row in rows if row.decode is not None and ok(row.decode) and row.decode.get("valid")]
     best = max(valid, key=lambda point: point.get("output_tokens_per_s_per_gpu") or 0.0, default=None)
-    return best, "" if best is None else f"; decode alone, batch {printable(best.get('batch'))}"
+    return best, "" if best is None else f"; decode alone, {printable(size_of(best))}"
 
 
 def _watts_kind(boundary: str, kind: str | None, price: PricePick | None) -> str:
