@@ -277,6 +277,51 @@ def test_another_tools_result_is_priced_again_like_a_run(browser: Any, tmp_path:
     page.close()
 
 
+FOREIGN = sorted((Path(__file__).parents[1] / "data" / "foreign").iterdir())
+
+
+@pytest.fixture
+def foreign(browser: Any, tmp_path: Path) -> Iterator[Opened]:
+    """The page of ten results of other tools: whole requests of servers, cited or modelled."""
+    written(tmp_path / "foreign.html", *FOREIGN)
+    page = Opened(browser, tmp_path / "foreign.html")
+    yield page
+    page.close()
+    assert page.messages == []
+
+
+def test_a_card_has_what_the_mix_has_and_a_dash_has_no_kind(foreign: Opened) -> None:
+    # GB200: 900 W of a board over 1000 tokens/s are 0.9 J a token, and 1e6 / 0.9 tokens/s per MW.
+    assert "deepseek-r1, GB200 NVL72" in foreign.page.locator("[data-best-name]").inner_text()
+    assert foreign.page.locator("#headline [data-best-of]").inner_text() == "run 6, inferencex-e61b-gb200, mix 8k/1k"
+    assert foreign.value("article [data-figure='energy_j_per_output_token']") == pytest.approx(0.9)
+    assert foreign.value("article [data-figure='tokens_per_s_per_mw.board']") == pytest.approx(1e6 / 0.9)
+    for workload in range(foreign.page.locator("#workload option").count()):
+        foreign.page.select_option("#workload", str(workload))
+        badges = foreign.page.evaluate("[...document.querySelectorAll('article p')].filter((p) => p.innerText.startsWith('–')).map((p) => p.innerText)")
+        assert set(badges) <= {"–"}
+    foreign.page.select_option("#workload", label="gpt-oss-120b, mix 1k/1k")  # whose file has no joules
+    assert foreign.page.locator("[data-card=energy_j_per_output_token] .value").inner_text() == "–"
+
+
+def test_a_legend_says_no_cache_that_nobody_stated(foreign: Opened) -> None:
+    names = foreign.page.evaluate("Model.data.groups.map((group) => Model.text(group.name))")
+    assert [name for name in names if name.startswith("nvfp4")] == ["nvfp4, deepseek-r1, GB200 NVL72, mix 8k/1k (reference)"]
+    assert not [name for name in names if ",  " in name or " , " in name or name.endswith(", ")]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_what_a_point_is_stays_beside_its_price(foreign: Opened, width: int) -> None:
+    foreign.page.set_viewport_size({"width": width, "height": 900})
+    at = """(column) => { const box = document.querySelector('#points-table tbody tr').cells[column].getBoundingClientRect(); return [box.left, box.right]; }"""
+    heads = foreign.page.locator("#points-table thead button").all_inner_texts()
+    assert heads == ["point", "all-in", "whole mix", "speed", "valid", "energy", "board", "provisioned"]
+    assert foreign.page.evaluate(at, 2)[1] <= width  # price and tokens/s are on the screen
+    before = foreign.page.evaluate(at, 0)
+    foreign.page.evaluate("document.querySelector('#points .scroll').scrollLeft = 10000")
+    assert foreign.page.evaluate(at, 0) == before
+
+
 def same_as_cost(opened: Opened, found: dict[str, Any]) -> None:
     """Every mix's dollars, classes and tokens/s per MW, in the headline and in the table, with their intervals."""
     mixes = {mix["points"]["decode"]: mix for mix in found["mixes"] if mix["usd_per_mtok"]}
@@ -385,14 +430,14 @@ def test_a_planners_question_is_answered_at_once(opened: Opened) -> None:
 
 
 def test_the_table_sorts_and_filters(opened: Opened) -> None:
-    cells = "[...document.querySelectorAll('#points-table tbody tr:not([hidden])')].map((row) => row.cells[1].textContent)"
+    cells = "[...document.querySelectorAll('#points-table tbody tr:not([hidden])')].map((row) => row.cells[0].textContent)"
     opened.page.fill("[data-filters=points-table]", "fp8 throttled")
-    assert opened.page.evaluate(cells) == ["batch 16"]
+    assert opened.page.evaluate(cells) == ["fp8, batch 16"]
     opened.page.fill("[data-filters=points-table]", "mxfp4")
     opened.page.click("#points-table th[data-column=usd_per_mtok] button")
-    assert opened.page.evaluate(cells) == [f"batch {batch}" for batch in (128, 64, 32, 16, 8, 4, 2, 1)]
+    assert opened.page.evaluate(cells) == [f"mxfp4, batch {batch}" for batch in (128, 64, 32, 16, 8, 4, 2, 1)]
     opened.page.click("#points-table th[data-column=usd_per_mtok] button")
-    assert opened.page.evaluate(cells) == [f"batch {batch}" for batch in (1, 2, 4, 8, 16, 32, 64, 128)]
+    assert opened.page.evaluate(cells) == [f"mxfp4, batch {batch}" for batch in (1, 2, 4, 8, 16, 32, 64, 128)]
     assert opened.page.locator("#points-shown").inner_text() == "8 of 24 shown"
 
 
@@ -415,6 +460,7 @@ def test_several_runs_change_together_or_alone(browser: Any, run: Path, tmp_path
     page.change("price_usd_per_gpu_hour", 0.02)  # a hundredth: the other run's best is now the cheapest, whatever its batch
     name = page.page.locator("[data-best-name]").inner_text()
     assert "batch 8" in name
+    assert page.page.locator("#headline [data-best-of]").inner_text().startswith("run 2, ")
     page.page.select_option("#price-run", "all")
     assert page.page.input_value("#price_usd_per_gpu_hour") == ""
     assert page.page.get_attribute("#price_usd_per_gpu_hour", "placeholder") == "differs by run"
@@ -447,9 +493,18 @@ def test_hostile_text_does_nothing(browser: Any, hostile: Path) -> None:
     page.close()
 
 
-@pytest.mark.parametrize("kind", ["run", "hostile", "fleet"])
-def test_a_phone_scrolls_one_way_only(browser: Any, file: Path, hostile: Path, fleet: Path, kind: str) -> None:
-    page = Opened(browser, {"run": file, "hostile": hostile, "fleet": fleet}[kind], viewport={"width": 390, "height": 800}, is_mobile=True)
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs whose models have names of 20,000 letters."""
+    runs = [made.run(*(point | {"model": letter * 20_000} for point in made.run().points), run_id=letter) for letter in "mn"]
+    path = tmp_path_factory.mktemp("long") / "long.html"
+    path.write_text(html_text([(run, made.price(), derive_run(run, made.price())) for run in runs]), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["run", "hostile", "fleet", "long"])
+def test_a_phone_scrolls_one_way_only(browser: Any, file: Path, hostile: Path, fleet: Path, long: Path, kind: str) -> None:
+    page = Opened(browser, {"run": file, "hostile": hostile, "fleet": fleet, "long": long}[kind], viewport={"width": 390, "height": 800}, is_mobile=True)
     assert page.page.evaluate("document.scrollingElement.scrollWidth") <= 390
     assert page.messages == []
     page.close()

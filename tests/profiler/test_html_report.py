@@ -281,6 +281,44 @@ def test_what_is_vendored_is_what_its_table_says() -> None:
     assert "Permission is hereby granted, free of charge" in page(made.run())
 
 
+def foreign(*names: str) -> str:
+    return html_text(priced_runs([str(Path(__file__).parents[1] / "data" / "foreign" / name) for name in names], Path(), pricing_of()))
+
+
+def section(text: str, name: str) -> str:
+    return text.split(f'<section id="{name}">')[1].split("</section>")[0]
+
+
+def test_a_machine_that_a_file_does_not_state_is_no_cpu_and_its_line_is_not_valid() -> None:
+    text = foreign("vllm_bench.json")
+    assert Page(text).inside["title"] == ["qwen3-30b-a3b on a GPU that was not stated · tokenmill"]
+    assert "1 line, 0 of them valid." in section(text, "points")
+    assert "concurrency 32" in section(text, "points")
+    method = section(text, "method")
+    assert "0 of 1 line valid; what is not valid is kept and in no headline: no tokens/s per GPU." in method
+    assert '<td class="text">name the file as FILE@h200x8 (GPU and count)</td>' in method
+
+
+def test_what_ran_and_failed_is_named_by_its_size() -> None:
+    assert "row-" not in section(foreign("inferencex.json@h200"), "points")
+
+
+def test_formats_are_compared_only_where_the_rest_is_alike() -> None:
+    # B200 and GB200 are two machines; of H200 one line is modelled and on 8 GPUs, the other cited and on 16.
+    found = section(foreign("inferencex.json@b200", "inferencex.json@gb200"), "precision")
+    assert "Two formats, cited (fp8, nvfp4): no two of one model, machine, mix, deployment and server, so none is compared." in found
+    assert "measured" not in found.split("</p>")[0]
+    assert "One number format, cited (nvfp4), so there is nothing to compare." in section(foreign("inferencex.json@gb200"), "precision")
+
+
+def test_long_names_are_cut_where_they_are_titles() -> None:
+    points = [point | {"model": "m" * 20_000} for point in made.run().points]
+    text = page(made.run(*points))
+    assert max(map(len, re.findall("m+", text))) <= 1000  # a fact of the record, in Methods
+    assert Page(text).inside["title"] == [f"{'m' * 79}… on H200 SXM · tokenmill"]
+    assert max(len(said) for tag in ("h1", "h2", "h3", "bdi", "option", "label") for said in Page(text).inside.get(tag, [""])) < 250
+
+
 def test_a_damaged_record_is_one_line(tmp_path: Path) -> None:
     path = format_run.record(tmp_path)
     series = path / "series" / "decode-mxfp4-128.jsonl.gz"  # the headline's

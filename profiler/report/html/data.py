@@ -11,10 +11,11 @@ from profiler.report.charts.pareto import axis
 from profiler.report.charts.roofline import roofline_data
 from profiler.report.html import price as prices
 from profiler.report.html.figures import FIGURES, HOUR, PER_MW, RATE, USD, interval_of, kinds_of, value_of
-from profiler.report.html.items import Item, Reported, device_of, label
+from profiler.report.html.items import Item, Reported, device_of, label, source_of
 from profiler.report.html.packing import Strings, column, columns, rounded
 from profiler.report.html.render import of_device
 from profiler.report.html.waterfalls import Falling, layers, packed
+from profiler.report.html.words import cut
 
 _AXES = (USD, RATE, *(name for name in FIGURES if name.startswith(PER_MW)))
 
@@ -41,12 +42,12 @@ def page_data(
         "runs": runs,
         "lines": len(items),
         "controls": {control.name: column(list(control.values)) for control in controls},
-        "items": _items(items, names, strings),
+        "items": _items(items, names, strings, runs=len(reported)),
         "inputs": columns([item.inputs() for item in items]),
         "intervals": {name: found for name in FIGURES if (found := _edges(items, name)) is not None},
         "kinds": {name: column([strings.place(" × ".join(kinds_of(item, name)) or None) for item in items]) for name in FIGURES},
         "groups": _groups(items, strings),
-        "workloads": [strings.place(f"{model}, {workload}") for model, workload in workloads_of(items)],
+        "workloads": [strings.place(f"{cut(model)}, {cut(workload)}") for model, workload in workloads_of(items)],
         "roofline": _roofline(reported, strings),
         "layers": layers(waterfalls),
         "waterfalls": [packed(falling, strings) for falling in waterfalls],
@@ -70,7 +71,7 @@ def workloads_of(items: Sequence[Item]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((item.operating.group.model, item.operating.group.workload) for item in items if item.operating is not None))
 
 
-def _items(items: Sequence[Item], names: Sequence[str], strings: Strings) -> dict[str, Any]:
+def _items(items: Sequence[Item], names: Sequence[str], strings: Strings, *, runs: int) -> dict[str, Any]:
     groups, workloads = _group_places(items), {workload: n for n, workload in enumerate(workloads_of(items))}
     rows = []
     for item in items:
@@ -78,7 +79,7 @@ def _items(items: Sequence[Item], names: Sequence[str], strings: Strings) -> dic
         row: dict[str, Any] = {
             "run": item.run, "name": strings.place(label(item, names)), "size": strings.place(item.size), "fit": int(item.fit),
             "whole": int(item.whole), "valid": int(at.valid if at is not None else item.valid),
-            "invalid": strings.place(", ".join(item.row.invalid_reasons) or None),
+            "of": strings.place(source_of(item, runs)), "invalid": strings.place(", ".join(item.row.invalid_reasons) or None),
         }  # fmt: skip
         if at is not None:
             row |= {"x": at.x, "group": groups[item.place], "workload": workloads[at.group.model, at.group.workload]}
@@ -104,10 +105,10 @@ def _groups(items: Sequence[Item], strings: Strings) -> list[dict[str, Any]]:
 def _short(group: Group, groups: Sequence[Group]) -> str:
     """The format, and what else tells the group from the others."""
     said = {"model": group.model, "gpu": group.gpu, "workload": group.workload}
-    differ = [text for name, text in said.items() if len({getattr(other, name) for other in groups}) > 1]
+    differ = [cut(text) for name, text in said.items() if len({getattr(other, name) for other in groups}) > 1]
     differ += [f"{group.routing} routing"] if group.routing not in ("", "uniform") else []
     caches = {other.kv_cache for other in groups if other.precision == group.precision and other.provenance == group.provenance}
-    differ += [f"{group.kv_cache} cache"] if len(caches) > 1 else []
+    differ += [f"{group.kv_cache} cache"] if group.kv_cache and len(caches) > 1 else []
     return ", ".join([group.precision, *differ]) + ("" if group.provenance == "measured" else f" ({group.provenance})")
 
 

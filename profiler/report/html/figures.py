@@ -76,7 +76,8 @@ def figure_of(item: Item | None, name: str) -> Figure:
         return Figure(name=name, item=None, value=None, text=NONE, kinds=(), why="no valid point")
     value, interval = value_of(item, name), interval_of(item, name)
     why = why_no_price(item.row, item.price) if value is None and shown.money else None if value is not None else "not known"
-    return Figure(name=name, item=item.place, value=value, text=FORMS[shown.form](value, interval), kinds=kinds_of(item, name), why=why)
+    kinds = kinds_of(item, name) if value is not None else ()
+    return Figure(name=name, item=item.place, value=value, text=FORMS[shown.form](value, interval), kinds=kinds, why=why)
 
 
 def value_of(item: Item, name: str) -> float | None:

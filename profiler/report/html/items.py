@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from profiler.economics.derive import Derived
+from profiler.economics.equations import solve
 from profiler.economics.hour import hour_inputs
 from profiler.economics.points import point_watts
 from profiler.economics.prices import PricePick
 from profiler.pareto.operating import Operating, machine, operating_points
 from profiler.record.store import Run
-from profiler.report.rows import Row, ok, rows_of
+from profiler.report.html.words import cut
+from profiler.report.rows import Row, ok, rows_of, size_of
 
 Reported = Sequence[tuple[Run, PricePick, Derived]]
 
 # Fields that lines may differ in besides their size, and so have to be told apart by.
 _NAMES = ("model", "gpu", "mix", "precision", "kv_cache", "routing")
+_JOULES = "energy_j_per_output_token"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +41,15 @@ class Item:
 
     @property
     def valid(self) -> bool:
-        return all(bool(point.get("valid")) and ok(point) for point in self.row.points)
+        """Whether all of it ran and may be believed; a server's rate is its mix, which has to be valid too."""
+        return not self.row.invalid_reasons and all(map(ok, self.row.points))
 
     @property
     def size(self) -> str:
         """`batch 32`, `concurrency 64`."""
         if self.operating is not None:
             return self.operating.name
-        batch = self.row.subject.get("batch")
-        return f"batch {batch}" if batch is not None else str(self.row.subject.get("point_id"))
+        return size_of(self.row.subject) or str(self.row.subject.get("point_id"))
 
     def named(self, name: str) -> str:
         """A field of `_NAMES` in words; "" for what another tool's result does not say, and for routing as nobody skewed it."""
@@ -67,8 +70,9 @@ class Item:
     def inputs(self) -> dict[str, float | None]:
         """What the table of equations is given for this line. A decode alone has a rate and watts, and no request to price."""
         given = (self.row.mix or {}).get("equation_inputs")
-        if given:
-            return dict(given)
+        if self.row.mix is not None and given:
+            known = self.row.mix.get(_JOULES)  # a server's are recorded whole: no phase has its own to sum up
+            return dict(given) if known is None or solve(_JOULES, given) is not None else {**given, _JOULES: known}
         point = self.row.decode
         rate = (point or {}).get("output_tokens_per_s_per_gpu")
         if point is None or not rate:
@@ -76,7 +80,7 @@ class Item:
         watts = point_watts(point, self.price)
         return hour_inputs(self.price, node_w=watts.node) | {
             "output_tokens_per_s": rate, "board_w": watts.board, "board_cpu_w": watts.board_cpu, "by_joules": 0.0,
-            "energy_j_per_output_token": point.get("energy_j_per_output_token"),
+            _JOULES: point.get(_JOULES),
         }  # fmt: skip
 
 
@@ -87,8 +91,14 @@ def items_of(reported: Reported) -> list[Item]:
     for number, (run, price, derived) in enumerate(reported):
         for row in rows_of(derived, run.run_id):
             at = operating.get((run.run_id, str((row.decode or {}).get("point_id"))))
-            found.append(Item(place=len(found), run=number, row=row, price=price, gpu=machine(run, row.subject), operating=at))
+            found.append(Item(place=len(found), run=number, row=row, price=price, gpu=_machine(run, row.subject), operating=at))
     return found
+
+
+def _machine(run: Run, point: Mapping[str, Any]) -> str:
+    """What it ran on. A file of another tool that names no machine is not of a CPU for that."""
+    unstated = point.get("source_format") and not any(point.get(name) for name in ("gpu", "gpu_key", "device"))
+    return "a GPU that was not stated" if unstated else machine(run, point)
 
 
 def device_of(items: Sequence[Item]) -> str:
@@ -105,7 +115,23 @@ def differing(items: Sequence[Item]) -> list[str]:
 
 def label(item: Item, names: Sequence[str]) -> str:
     """What tells a line from the others in few words: `fp8, batch 32`; the format is always said."""
-    said = [item.named(name) for name in names if name not in ("precision", "kv_cache", "routing")]
-    said += [f"{item.named('routing')} routing"] if "routing" in names and item.named("routing") else []
-    cache = f"{item.named('kv_cache')} cache" if "kv_cache" in names and item.named("kv_cache") else ""
-    return ", ".join(part for part in (*said, item.named("precision"), cache, item.size) if part)
+    return ", ".join(part for part in (what(item, names), at_size(item, names)) if part)
+
+
+def what(item: Item, names: Sequence[str]) -> str:
+    """The part of `label` before the format: model, machine, mix and routing, where lines differ in them; long names cut."""
+    said = [cut(item.named(name)) for name in names if name not in ("precision", "kv_cache", "routing")]
+    said += [f"{cut(item.named('routing'))} routing"] if "routing" in names and item.named("routing") else []
+    return ", ".join(part for part in said if part)
+
+
+def at_size(item: Item, names: Sequence[str]) -> str:
+    """The part of `label` from the format on: `fp8, batch 32`."""
+    cache = f"{cut(item.named('kv_cache'))} cache" if "kv_cache" in names and item.named("kv_cache") else ""
+    return ", ".join(part for part in (cut(item.named("precision")), cache, item.size) if part)
+
+
+def source_of(item: Item, runs: int) -> str | None:
+    """`run 2, h200-fp8, mix 8k/1k`: which of several runs a line is of, and its mix; None where there is one run."""
+    mix = item.named("mix")
+    return f"run {item.run + 1}, {cut(item.row.run_id)}{f', mix {cut(mix)}' if mix else ''}" if runs > 1 else None

@@ -13,7 +13,7 @@ from profiler.measure.reasons import REASONS, name_of
 from profiler.record.store import Run
 from profiler.report import advice, subject
 from profiler.report.html.items import Item, Reported
-from profiler.report.html.words import joined, unmarked
+from profiler.report.html.words import cut, joined, unmarked
 from profiler.report.precisions import precision_lines
 
 KINDS = {
@@ -74,6 +74,9 @@ def warnings(items: Sequence[Item], labels: Mapping[int, str]) -> list[Said]:
 def _said(name: str, lines: Sequence[str], details: tuple[str, ...]) -> Said:
     known = REASONS.get(name)
     meaning, remedy = (known.meaning, known.remedy) if known else ("a reason that this version does not know", "read the record")
+    if known is None and ": " in name:  # it says by itself what it means: `no tokens/s per GPU: the file does not say ...; name the file as ...`
+        name, _, said = name.partition(": ")
+        meaning, _, remedy = said.partition("; ")
     if name == _AS_READ:
         meaning, remedy = "how another tool's file was understood", "read the file"
     return Said(name=name, meaning=meaning, remedy=remedy, lines=joined(list(lines), 4, "; "), details=details)
@@ -104,7 +107,8 @@ def _source(run: Run, price: PricePick, derived: Derived) -> Source:
         ("not in it", unmarked(advice.not_covered(points, price))),
         *(("not measured", str(line)) for line in (header.get("not_measured") or ())[:5]),
     ]
-    return Source(run_id=run.run_id, path=str(run.path), command=command_of(header), facts=tuple((name, text) for name, text in facts if text and text != "–"))
+    known = tuple((name, cut(text, 1000)) for name, text in facts if text and text != "–")
+    return Source(run_id=run.run_id, path=str(run.path), command=command_of(header), facts=known)
 
 
 def command_of(header: Mapping[str, Any]) -> str:

@@ -58,10 +58,11 @@ const Model = (() => {
   const value = (n, name) => figure(n, name).value;
 
   // The kind of a figure: its physical inputs', and of money the price's beside it. What a reader changed is assumed, a price in the book is cited; electricity
-  // that comes to be paid apart is for watts that nobody measured.
+  // that comes to be paid apart is for watts that nobody measured. A figure that is not known is of no kind.
   function kind(n, name) {
     const own = n === null ? null : text(at(data.kinds[name], n));
-    if (n === null || !figure(n, name).changed) return own;
+    if (n === null || figure(n, name).value === null) return null;
+    if (!figure(n, name).changed) return own;
     if (!data.figures[name].money) return "assumed";
     const change = changes[items[n].run], cited = "way" in change && Object.keys(change).length === 1;
     const added = solver(n)("energy_apart") === 1 && solver(n, {})("energy_apart") !== 1;

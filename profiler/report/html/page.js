@@ -24,7 +24,11 @@
       const n = item === "best" ? best : Number(item);
       write(place, data.figures[name].form, figure(n, name));
       const badge = place.parentElement.querySelector("[data-kind]");
-      if (badge && item === "best") badge.textContent = Model.kind(n, name) ?? "";
+      if (badge && item === "best") {
+        const kinds = Model.kind(n, name) ?? "";
+        badge.textContent = kinds;
+        badge.className = `badge ${kinds.split(" × ")[0] || "none"}`;
+      }
     }
     rows.forEach((row) => row.classList.toggle("best", Number(row.dataset.item) === best));
     for (const [name, column] of columns) {
@@ -32,6 +36,7 @@
     }
     for (const place of all("[data-ratio]")) write(place, "times", Model.ratio(Number(place.dataset.item), Number(place.dataset.ratio)));
     for (const place of all("[data-best-name]")) place.textContent = best === null ? Numbers.NONE : text(items[best].name);
+    for (const place of all("[data-best-of]")) place.textContent = best === null ? Numbers.NONE : text(items[best].of);
     for (const place of all(".top-answer")) place.hidden = best === null;
   }
 

@@ -14,12 +14,13 @@ from profiler.report.html import price as prices
 from profiler.report.html.cards import best_of, cards_of
 from profiler.report.html.data import page_data, workloads_of
 from profiler.report.html.figures import HOUR, figure_of
-from profiler.report.html.items import Item, Reported, device_of, differing, items_of, label
+from profiler.report.html.items import Item, Reported, device_of, differing, items_of, label, source_of
 from profiler.report.html.packing import Strings
 from profiler.report.html.points import columns_of
 from profiler.report.html.render import counted, file_text, rendered
 from profiler.report.html.waterfalls import TONES, Falling, geometry, tone, waterfalls_of
-from profiler.report.html.words import joined, unmarked
+from profiler.report.html.words import cut, joined, unmarked
+from profiler.report.text import printable
 
 _SCRIPTS = (
     "density.js", "vendor/uPlot.iife.min.js", "frame.js", "numbers.js", "equations.js", "model.js", "charts.js", "waterfall.js", "pareto.js", "sections.js",
@@ -49,7 +50,8 @@ def html_text(reported: Reported, book: PriceBook | None = None) -> str:
         **_charts(items, best, falls, data, strings),
         **_pricing(reported, best, controls, data),
         **_methods(reported, items, labels),
-        "precisions": precisions.groups_of(items, names), "items": items, "columns": columns_of(items, names, len(reported)), "data": data,
+        "precisions": precisions.groups_of(items, names), "no_precisions": precisions.why_none(items), "items": items,
+        "columns": columns_of(items, names, len(reported)), "data": data,
         "pareto": _pareto(reported, items),
     }  # fmt: skip
     return rendered("template.html.j2", _SCRIPTS, _STYLES, **context, sections=_SECTIONS, notice=file_text(_NOTICE))
@@ -58,7 +60,8 @@ def html_text(reported: Reported, book: PriceBook | None = None) -> str:
 def _headline(reported: Reported, items: Sequence[Item], best: Item | None, labels: Mapping[int, str]) -> dict[str, Any]:
     return {
         "title": title_of(items), "subtitle": _subtitle(reported, items), "answer": _answer(reported, items, best), "best": best,
-        "best_label": best and labels[best.place], "cards": cards_of(best), "workloads": workloads_of(items),
+        "best_label": best and labels[best.place], "best_of": best and source_of(best, len(reported)), "cards": cards_of(best),
+        "workloads": [(cut(model), cut(workload)) for model, workload in workloads_of(items)],
         "level": next(iter(levels([item.row for item in items])), None), "next": _advice(reported, items) if items else "",
     }  # fmt: skip
 
@@ -89,12 +92,12 @@ def _methods(reported: Reported, items: Sequence[Item], labels: Mapping[int, str
 
 def title_of(items: Sequence[Item]) -> str:
     """What was measured on what."""
-    models, machines = (list(dict.fromkeys(item.named(name) for item in items)) for name in ("model", "gpu"))
+    models, machines = (list(dict.fromkeys(cut(item.named(name)) for item in items)) for name in ("model", "gpu"))
     return f"{joined(models)} on {joined(machines)}" if items else "No point was recorded"
 
 
 def _subtitle(reported: Reported, items: Sequence[Item]) -> str:
-    mixes = list(dict.fromkeys(str(mix) for item in items if (mix := item.row.subject.get("mix")) is not None))
+    mixes = list(dict.fromkeys(cut(str(mix)) for item in items if (mix := item.row.subject.get("mix")) is not None))
     dates = sorted({str(run.header["created"])[:10] for run, _, _ in reported if run.header.get("created")})
     said = [f"mix {joined(mixes)}"] if mixes else []
     said += [counted(len(items), "line"), counted(len(reported), "run"), *([f"{dates[0]} to {dates[-1]}" if len(dates) > 1 else dates[0]] if dates else [])]
@@ -118,7 +121,10 @@ def _advice(reported: Reported, items: Sequence[Item]) -> str:
 def _pareto(reported: Reported, items: Sequence[Item]) -> str:
     """The planner's line at the speed that every valid point reaches."""
     reached = levels([item.row for item in items])
-    return cheapest_line(reported, reached[0]) if reached else "No valid point has tokens/s per user, so there is no front."
+    line = cheapest_line(reported, reached[0]) if reached else ""
+    for model in dict.fromkeys(printable(item.named("model")) for item in items):
+        line = line.replace(model, cut(model)) if model else line
+    return line or "No valid point has tokens/s per user, so there is no front."
 
 
 def _roofline(items: Sequence[Item], best: Item | None) -> str:

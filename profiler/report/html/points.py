@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from profiler.economics.formulas import BOUNDARIES
+from profiler.measure.reasons import name_of
 from profiler.report import kinds
 from profiler.report.html.figures import FIGURES, JOULES, PER_MW, RATE, USD, Shown, figure_of, value_of
-from profiler.report.html.items import Item
+from profiler.report.html.items import Item, at_size, what
 from profiler.report.html.packing import rounded
 from profiler.report.numbers import NONE, count, percent
 from profiler.report.rows import Figures, ok
@@ -21,6 +22,7 @@ class Cell:
     text: str
     sort: float | None = None
     why: str | None = None
+    more: str = ""  # below it, in small print
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,43 +45,49 @@ class Column:
 
 
 def columns_of(items: Sequence[Item], names: Sequence[str], runs: int) -> list[Column]:
-    """The columns that say something of these lines: what they do not differ in, and figures that none has, are left out."""
-    found = [Column(heading="run", unit="", number=False, cell=lambda item: Cell(text=str(item.run + 1), sort=item.run + 1))] if runs > 1 else []
-    found += [_named(name) for name in ("model", "gpu", "mix", "routing") if name in names]
-    found.append(_named("precision"))
-    found += [_named("kv_cache")] if "kv_cache" in names else []
-    found += [Column(heading="size", unit="batch or concurrency", number=False, cell=_size), Column(heading="valid", unit="", number=False, cell=_validity)]
-    found += _rates(items)
-    found += [_figure(name) for name in (JOULES, *_classes(items), USD) if name == USD or any(value_of(item, name) is not None for item in items)]
-    found += [_figure(f"{PER_MW}.{b}") for b in BOUNDARIES if any(value_of(item, f"{PER_MW}.{b}") is not None for item in items)]
+    """What a line is, its price and its rates, then all else; what lines do not differ in, and figures that none has, are left out.
+
+    The first column stays in sight, so that a narrow screen has the price beside it.
+    """
+    known = [name for name in FIGURES if any(value_of(item, name) is not None for item in items)]
+    whole = any(item.whole for item in items)  # then a price that is typed in gives one
+    found = [_point(names, runs), *(_figure(name) for name in (USD, RATE) if whole), *_rates(items)]
+    found.insert(len(found) - sum(column.heading in _PHASES for column in found), Column(heading="valid", unit="", number=False, cell=_validity))
+    found += [_figure(name) for name in (JOULES, *_CLASSES, *(f"{PER_MW}.{b}" for b in BOUNDARIES)) if name in known]
     return [*found, *_rooflines(items)]
 
 
-def _classes(items: Sequence[Item]) -> list[str]:
-    return [f"{USD}_by_class.{name}" for name in ("input", "cached", "output")]
+_CLASSES = [f"{USD}_by_class.{name}" for name in ("input", "cached", "output")]
+_PHASES = ("decode", "prefill")
 
 
-def _named(name: str) -> Column:
-    heading = {"precision": "format", "kv_cache": "cache", "gpu": "machine"}.get(name, name)
-    return Column(heading=heading, unit="", number=False, cell=lambda item: Cell(text=item.named(name)))
+def _point(names: Sequence[str], runs: int) -> Column:
+    """What tells a line from the others; in the order of `tokenmill report`'s tables, by group and size."""
 
+    def cell(item: Item) -> Cell:
+        more = [f"run {item.run + 1}"] if runs > 1 else []
+        return Cell(text=at_size(item, names), sort=item.place, more=", ".join(part for part in (*more, what(item, names)) if part))
 
-def _size(item: Item) -> Cell:
-    batch = item.row.subject.get("batch") or item.row.subject.get("concurrency")
-    return Cell(text=item.size, sort=None if batch is None else float(batch))
+    return Column(heading="point", unit="", number=False, cell=cell)
 
 
 def _rates(items: Sequence[Item]) -> list[Column]:
-    shown = [_rate(*each) for each in _RATES if any((_phase(item, each[0]) or {}).get(each[3]) for item in items)]
-    return [*shown, *([_figure(RATE)] if any(item.whole for item in items) else [])]
+    return [_rate(*each) for each in _RATES if any((_of(item, each[0], each[3]) or {}).get(each[3]) for item in items)]
 
 
+_SPEED = "tokens_per_s_per_user"
 # (phase, heading, unit, name among the derived figures)
 _RATES = (
-    ("decode", "speed", "tokens/s per user", "tokens_per_s_per_user"),
+    ("decode", "speed", "tokens/s per user", _SPEED),
     ("decode", "decode", "tokens/s per GPU", "output_tokens_per_s_per_gpu"),
     ("prefill", "prefill", "input tokens/s per GPU", "input_tokens_per_s_per_gpu"),
 )
+
+
+def _of(item: Item, phase: str, name: str) -> Figures | None:
+    """The point that a rate is of. A server's tokens/s are of whole requests, and no decode's."""
+    found = _phase(item, phase)
+    return None if found is not None and found.get("kind") == "serving" and name != _SPEED else found
 
 
 def _phase(item: Item, phase: str) -> Figures | None:
@@ -88,13 +96,13 @@ def _phase(item: Item, phase: str) -> Figures | None:
 
 def _rate(phase: str, heading: str, unit: str, name: str) -> Column:
     def cell(item: Item) -> Cell:
-        found = _phase(item, phase)
+        found = _of(item, phase, name)
         value = (found or {}).get(name)
         if value is None and found is not None and not ok(found):
             return Cell(text=str(found.get("status")), why=str(found.get("error") or found.get("status")))
         return Cell(text=count(value), sort=rounded(value))
 
-    return Column(heading=heading, unit=unit, number=True, cell=cell, kind=lambda item: (_phase(item, phase), name))
+    return Column(heading=heading, unit=unit, number=True, cell=cell, kind=lambda item: (_of(item, phase, name), name))
 
 
 def _figure(name: str) -> Column:
@@ -135,7 +143,7 @@ def _validity(item: Item) -> Cell:
     reasons = item.row.invalid_reasons
     if reasons:
         more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
-        return Cell(text=f"✗ {reasons[0]}{more}", sort=1.0, why=", ".join(reasons))
+        return Cell(text=f"✗ {name_of(reasons[0])}{more}", sort=1.0, why=", ".join(reasons))
     if failed is not None:
-        return Cell(text=f"{failed.get('phase')}: {failed.get('status')}", sort=2.0, why=str(failed.get("error") or ""))
+        return Cell(text=f"{failed.get('phase') or failed.get('kind')}: {failed.get('status')}", sort=2.0, why=str(failed.get("error") or ""))
     return Cell(text="valid", sort=0.0)

@@ -9,6 +9,7 @@ from typing import Any
 from profiler.economics.formulas import BOUNDARIES
 from profiler.report.html.figures import JOULES, PER_MW, RATE, USD, Figure, figure_of, value_of
 from profiler.report.html.items import Item
+from profiler.report.html.words import cut, joined
 from profiler.report.numbers import NONE, percent, si
 from profiler.report.precisions import precision_lines
 from profiler.report.rows import Figures
@@ -38,27 +39,63 @@ class Group:
     boundary: str | None
 
     @property
+    def by(self) -> str:
+        """What its lines were chosen by: a batch, of servers a concurrency."""
+        return "batch" if any(line.item.row.subject.get("batch") is not None for line in self.lines) else "concurrency"
+
+    @property
     def cheapest(self) -> Line | None:
         """None where nothing has a price."""
         return min((line for line in self.lines if line.ratio is not None), key=lambda line: line.ratio or 0.0, default=None)
 
 
 def groups_of(items: Sequence[Item], names: Sequence[str]) -> list[Group]:
-    """Only groups of two formats or more: a single one has nothing beside it."""
-    found: dict[tuple[str, ...], dict[tuple[str, str], list[Item]]] = {}
+    """Groups that are alike in all but their format and its best size: deployment, server and kind of figures too. Only of two formats or more."""
+    found: dict[tuple[Any, ...], dict[tuple[str, str], list[Item]]] = {}
     for item in items:
         if item.fit:
-            found.setdefault(tuple(item.named(n) for n in _SAME), {}).setdefault((item.named("precision"), item.named("kv_cache")), []).append(item)
+            found.setdefault(_alike(item), {}).setdefault((item.named("precision"), item.named("kv_cache")), []).append(item)
     return [_group(key, formats, names) for key, formats in found.items() if len(formats) > 1]
 
 
-def _group(key: tuple[str, ...], formats: Mapping[tuple[str, str], Sequence[Item]], names: Sequence[str]) -> Group:
+def _alike(item: Item) -> tuple[Any, ...]:
+    deployment = item.operating.deployment if item.operating is not None else ()
+    return (*(item.named(name) for name in _SAME), _kind(item), *deployment)
+
+
+def _kind(item: Item) -> str:
+    """The kind of a line's tokens/s."""
+    return item.operating.group.provenance if item.operating is not None else "assumed"
+
+
+def why_none(items: Sequence[Item]) -> str:
+    """Why no format stands beside another; what formats there are, by the kind of their figures."""
+    formats: dict[str, list[str]] = {}
+    for item in items:
+        name, of_kind = cut(item.named("precision")), formats.setdefault(_VERBS.get(_kind(item), _kind(item)), []) if item.fit else []
+        if name and name not in of_kind:
+            of_kind.append(name)
+    said = ", ".join(f"{kind} ({joined(names)})" for kind, names in formats.items() if names)
+    many = len({name for names in formats.values() for name in names})
+    if not many:
+        return "No valid line states its number format, so there is nothing to compare."
+    if many == 1:
+        return f"One number format, {said}, so there is nothing to compare."
+    return f"{_NUMBERS.get(many, many)} formats, {said}: no two of one model, machine, mix, deployment and server, so none is compared."
+
+
+_VERBS = {"reference": "cited", "assumed": "declared"}
+_NUMBERS = {2: "Two", 3: "Three", 4: "Four", 5: "Five"}
+
+
+def _group(key: tuple[Any, ...], formats: Mapping[tuple[str, str], Sequence[Item]], names: Sequence[str]) -> Group:
     chosen = {name: min(lines, key=_cost) for name, lines in formats.items()}
     base = chosen[max(chosen, key=lambda name: (_weight_bytes(chosen[name]), name))]  # the least compressed
     caches = len({cache for _, cache in chosen}) > 1
     boundary = next((b for b in BOUNDARIES if all(value_of(item, f"{PER_MW}.{b}") is not None for item in chosen.values())), None)
     lines = [_line(name, item, base, boundary, caches=caches) for name, item in sorted(chosen.items(), key=lambda each: -_weight_bytes(each[1]))]
-    said = [value for name, value in zip(_SAME, key, strict=True) if name in names or name in ("model", "gpu")]
+    said = [cut(value) for name, value in zip(_SAME, key, strict=False) if name in names or name in ("model", "gpu")]
+    said += [_VERBS.get(kind, kind) for kind in (key[len(_SAME)],) if kind != "measured"]
     return Group(name=" · ".join(said), lines=tuple(lines), boundary=boundary)
 
 

@@ -11,7 +11,7 @@ from profiler.explain.bar import Bar
 from profiler.explain.explanation import Explanation, Reported, explain
 from profiler.explain.waterfall import Explained, Waterfall
 from profiler.report.charts.waterfall import LAYERS
-from profiler.report.html.items import Item, device_of, label
+from profiler.report.html.items import Item, device_of, label, source_of
 from profiler.report.html.items import Reported as Runs
 from profiler.report.html.packing import Strings, rounded
 from profiler.report.numbers import percent
@@ -32,6 +32,7 @@ class Falling:
 
     item: Item
     name: str
+    of: str | None  # its run and mix, where a page has several runs
     waterfall: Waterfall
     node: bool
     idle_w: float | None
@@ -44,14 +45,14 @@ class Falling:
         if not busy or not timed:
             return "What this token's time went to is not known."
         shares = [f"{bar.label} {percent((bar.gpu_s or 0.0) / busy)}" for bar in timed[:3]]
-        return f"Of a busy {device_of([self.item])}'s time, and so of the dollars: {', '.join(shares)}."
+        return f"Of a busy {device_of([self.item])}'s time{f' ({self.of})' if self.of else ''}, and so of the dollars: {', '.join(shares)}."
 
 
 def waterfalls_of(reported: Runs, items: Sequence[Item], names: Sequence[str], best: Item | None) -> list[Falling]:
     """The waterfalls, the headline's first, then valid lines by price. TokenmillError for rows of operations that were changed."""
     shown = sorted(items, key=lambda item: _order(item, best))[:MOST]
     explanation = explain([Reported(run=run, price=price, derived=_only(shown, n)) for n, (run, price, _) in enumerate(reported)])
-    return [falling for item in shown for falling in _of_item(explanation, item, names)]
+    return [falling for item in shown for falling in _of_item(explanation, item, names, len(reported))]
 
 
 def _only(items: Sequence[Item], run: int) -> Derived:
@@ -66,20 +67,21 @@ def _order(item: Item, best: Item | None) -> tuple[bool, bool, float, int]:
     return item is not best, not item.fit, usd if usd is not None else float("inf"), item.place
 
 
-def _of_item(explanation: Explanation, item: Item, names: Sequence[str]) -> Iterator[Falling]:
+def _of_item(explanation: Explanation, item: Item, names: Sequence[str], runs: int) -> Iterator[Falling]:
     """The whole request's where both phases ran, else each point's own."""
+    name, of = label(item, names) + (f", run {item.run + 1}" if runs > 1 else ""), source_of(item, runs)
     decode, prefill = ((item.row.run_id, str(point["point_id"])) if point is not None else None for point in (item.row.decode, item.row.prefill))
     if decode is not None and prefill is not None and decode in explanation.mixes:
-        yield _falling(item, f"{label(item, names)}: request", explanation.mixes[decode], [explanation.found[prefill], explanation.found[decode]])
+        yield _falling(item, f"{name}: request", of, explanation.mixes[decode], [explanation.found[prefill], explanation.found[decode]])
         return
     for key, phase in ((decode, "decode alone"), (prefill, "prefill alone")):
         if key is not None and key in explanation.points and (key == decode or decode is None):
-            yield _falling(item, f"{label(item, names)}: {phase}", explanation.points[key], [explanation.found[key]])
+            yield _falling(item, f"{name}: {phase}", of, explanation.points[key], [explanation.found[key]])
 
 
-def _falling(item: Item, name: str, waterfall: Waterfall, phases: Sequence[Explained]) -> Falling:
+def _falling(item: Item, name: str, of: str | None, waterfall: Waterfall, phases: Sequence[Explained]) -> Falling:
     node = all(phase.step.watts.node is not None and phase.step.energy_j is not None for phase in phases) and waterfall.busy["energy_j"] is not None
-    return Falling(item=item, name=name, waterfall=waterfall, node=node, idle_w=_idle_w(phases))
+    return Falling(item=item, name=name, of=of, waterfall=waterfall, node=node, idle_w=_idle_w(phases))
 
 
 def _idle_w(phases: Sequence[Explained]) -> float | None:
