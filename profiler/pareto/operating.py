@@ -174,7 +174,8 @@ def machine(run: Run, figures: Figures) -> str:
     if gpu is not None:
         return gpu.name
     cpu = (run.header.get("environment") or {}).get("cpu")
-    return str(figures.get("gpu") or cpu or "CPU")
+    unknown = "a GPU that was not stated" if (figures.get("points") or {}).get("serving") or figures.get("source_format") else "CPU"
+    return str(figures.get("gpu") or cpu or unknown)
 
 
 def devices(points: Iterable[Operating]) -> str:

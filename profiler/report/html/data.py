@@ -99,7 +99,7 @@ def _group_list(items: Sequence[Item]) -> list[Group]:
 
 def _groups(items: Sequence[Item], strings: Strings) -> list[dict[str, Any]]:
     groups = _group_list(items)
-    return [{"name": strings.place(_short(group, groups)), "reference": group.provenance == "reference"} for group in groups]
+    return [{"name": strings.place(_short(group, groups)), "reference": group.provenance not in ("measured", "emulated", "replayed")} for group in groups]
 
 
 def _short(group: Group, groups: Sequence[Group]) -> str:

@@ -30,7 +30,7 @@ const Pareto = (() => {
     return kept.reverse();
   }
 
-  // Between two points of a front: what a fleet split between them delivers (profiler/pareto/interpolate.py). Modelled, so it is drawn and never quoted.
+  // Between two points of a front: what a batch between them delivers (profiler/pareto/interpolate.py). Modelled, so it is drawn and never quoted.
   function curve(found, name) {
     const steps = found.length > 60 ? 1 : found.length > 12 ? 6 : 16; // where points are close nothing is between them
     return found.flatMap((p, n) => {
