@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from profiler.cli import run_command
+from profiler.economics.derive import derive_run
 from profiler.gpus import GPUS
 from profiler.record.schema import FIELDS
 from profiler.report.listing_rows import operations
@@ -107,7 +108,15 @@ def test_schema_covers_what_deriving_adds() -> None:
     assert set(derive_point({}, None, None)) - {"provenance", "warnings"} == derived
 
 
-@pytest.mark.parametrize("what", ["gpus", "models", "formats", "kernels", "prices", "schema"])
+def test_schema_covers_what_a_mix_has() -> None:
+    from tests.profiler import handmade_run as made
+
+    known = {field.name for field in FIELDS}
+    for mix in derive_run(made.run(), made.price()).mixes:
+        assert set(mix) - known == set()
+
+
+@pytest.mark.parametrize("what", ["gpus", "models", "formats", "kernels", "prices", "owning", "price-lists", "grids", "schema"])
 def test_every_table_prints(capsys: Capture, what: str) -> None:
     assert run_command(["list", what]) == 0
     captured = capsys.readouterr()
