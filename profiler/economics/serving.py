@@ -19,7 +19,7 @@ from profiler.modelled.mix import Mix, parse_mix
 __all__ = ["derive_serving", "floor_split", "is_serving", "serving_mix", "split_by_floor"]
 
 SERVING = "serving"
-NO_SPLIT = "what input and output cost apart needs floors of the model: --split-by-floor"
+NO_SPLIT = "what input and output cost apart needs floors of the model: `tokenmill cost FILE --split-by-floor`"
 CACHED_APART = "cached input tokens take no floor, and what holding them costs is in both classes"
 
 # What only a step has: a plan, its floor, and links that were not measured with it.
