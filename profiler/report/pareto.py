@@ -44,8 +44,9 @@ def print_fronts(fronts: Sequence[Front], console: Console) -> None:
 
 
 def chart_lines(fronts: Sequence[Front], columns: int) -> list[str]:
-    """All fronts of one figure as a chart of characters: a letter for each front, the others behind."""
-    return scatter_lines(_marks(fronts), columns=columns)
+    """All fronts of one figure as a chart of characters: a letter for each front, the others behind. One point alone is no chart."""
+    marks = _marks(fronts)
+    return scatter_lines(marks, columns=columns) if len({(x, y) for x, y, _ in marks}) > 1 else []
 
 
 def _letters(many: int) -> list[str]:
