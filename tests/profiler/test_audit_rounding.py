@@ -46,7 +46,7 @@ def table(*columns: Column, ratios: tuple[Ratio, ...] = ()) -> Claims:
 
 def true_ratios(of: Column, over: Column, truth: dict[str, float], places: list[int]) -> Ratio:
     # Enough places that a ratio far below 1 does not print as 0.
-    cells = {row: cell("b/a", row, value, places[i] + max(0, 2 - math.floor(math.log10(value))), "x") for i, (row, value) in enumerate(truth.items())}
+    cells = {row: cell("b/a", row, value, min(9, places[i] + max(0, 2 - math.floor(math.log10(value)))), "x") for i, (row, value) in enumerate(truth.items())}
     return Ratio(of=of, over=over, cells=cells)
 
 
