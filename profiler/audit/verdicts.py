@@ -14,15 +14,6 @@ from profiler.economics.formulas import weakest
 AGREES, DISAGREES, UNLIKE, NOT_CHECKABLE = "agrees", "disagrees", "unlike", "not checkable"
 
 # What a check is for. Only the first two can fail a table.
-ROLES = {
-    "check": "a printed cell against the other cells",
-    "limit": "a printed cell against what its GPU can do",
-    "solved": "the equation of a check, solved for another of its cells",
-    "another way": "a printed cell from other cells than the usual ones",
-    "like for like": "a ratio of like things, which the table does not print",
-    "beside": "a figure of the table beside one of the price book",
-    "floor": "a rate beside tokenmill's own floor of one deployment",
-}
 FAILING = ("check", "limit")
 
 

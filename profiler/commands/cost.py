@@ -195,7 +195,9 @@ def _answers(request: _Request, inputs: Mapping[str, float | None], price: Price
     if request.asked != Asked():
         usd = (mix or {}).get("usd_per_mtok") or {}
         noise = (usd["ci95"][0] / usd["value"], usd["ci95"][1] / usd["value"]) if usd.get("ci95") else None
-        answers["decisions"] = decided(inputs, request.asked, noise=noise, why_no_rate=NO_RATE if mix is None else "no valid mix has a price")
+        kind = ((mix or {}).get("provenance") or {}).get("usd_per_mtok") or "assumed"
+        why = NO_RATE if mix is None else "no valid mix has a price"
+        answers["decisions"] = decided(inputs, request.asked, noise=noise, kind=kind, why_no_rate=why)
     if request.sensitivity:
         answers["sensitivity"] = [swing.json() for swing in tornado(inputs, price, (mix or {}).get("equation_ci95") or {})]
     if request.ways:

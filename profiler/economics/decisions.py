@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from profiler.economics.equations import EQUATIONS, solve, solve_all
+from profiler.economics.formulas import weakest
 from profiler.economics.owned_book import Cited, OwnedBook, PriceList, System
 from triton_kernels.errors import TokenmillError, unknown
 
@@ -70,10 +71,13 @@ def grid_named(text: str, book: OwnedBook) -> Cited:
 NO_RATE = "no rate of whole requests was given: --tokens-per-s-per-gpu, or both phases' rates and --mix-tokens"
 
 
-def decided(inputs: Inputs, asked: Asked, *, noise: tuple[float, float] | None = None, why_no_rate: str = NO_RATE) -> dict[str, Any]:
+def decided(
+    inputs: Inputs, asked: Asked, *, noise: tuple[float, float] | None = None, kind: str = "assumed", why_no_rate: str = NO_RATE
+) -> dict[str, Any]:
     """The figures that were asked for, each with its unit and meaning; `why_null` says what is missing of those that could not be had.
 
     `noise`: the 95 % interval of the GPU-seconds of a request as fractions of them, which every figure made of them carries.
+    `kind`: of the price of a token, which no figure made of it is stronger than; what a user wants or is told (a plan, a grid, a price list) rides beside it.
     """
     known = {**inputs, **{name: value for name, value in asked.inputs().items() if value is not None}}
     output_alone = known.get("osl") is None and solve("output_tokens_per_s", known) is not None
@@ -91,7 +95,7 @@ def decided(inputs: Inputs, asked: Asked, *, noise: tuple[float, float] | None =
     intervals = {} if noise is None else _intervals(tuple(found), known, noise)
     return {
         "figures": {
-            name: {"value": value, "ci95": intervals.get(name), "unit": EQUATIONS[name].unit, "meaning": EQUATIONS[name].meaning}
+            name: {"value": value, "ci95": intervals.get(name), "provenance": _kind_of(name, kind), "unit": EQUATIONS[name].unit, "meaning": EQUATIONS[name].meaning}
             for name, value in found.items()
         },
         "why_null": {name: _missing(name, known, why_no_rate) for name, value in found.items() if value is None},
@@ -100,6 +104,11 @@ def decided(inputs: Inputs, asked: Asked, *, noise: tuple[float, float] | None =
         "price_list": None if asked.price_list is None else {"name": asked.price_list.name, "source": asked.price_list.source, "date": asked.price_list.date},
         "grid": None if asked.grid is None else asked.grid.json(),
     }
+
+
+def _kind_of(name: str, kind: str) -> str:
+    """A site and carbon are planned, a target is computed from the price alone; the rest is of the kind of the price of a token."""
+    return weakest(kind, "modelled") if name.startswith("site") or name in ("gco2_per_mtok", "target_output_tokens_per_s") else kind
 
 
 def _intervals(names: tuple[str, ...], known: Inputs, noise: tuple[float, float]) -> dict[str, list[float]]:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
+from profiler.report.kinds import short
 from profiler.report.numbers import NONE, count, fixed, percent
 from profiler.report.text import dollars, printable
 
@@ -75,7 +76,7 @@ def _print_figures(decisions: Mapping[str, Any], console: Console) -> None:
         ends = figure["ci95"]
         interval = "" if ends is None else f"{shown(name, ends[0], figure['unit'])} to {shown(name, ends[1], figure['unit'])}"
         label = _OUTPUT_ALONE if name == "revenue_usd_per_mtok" and decisions["output_alone"] else _LABELS[name]
-        table.add_row(NONE if value is None else shown(name, value, figure["unit"]), label, f"[dim]{interval}[/]")
+        table.add_row(NONE if value is None else shown(name, value, figure["unit"]), label, f"[dim]{short(figure['provenance'])}[/]", f"[dim]{interval}[/]")
     console.print()
     console.print(table)
     sold = decisions["price_list"]

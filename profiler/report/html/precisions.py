@@ -11,7 +11,6 @@ from profiler.report.html.figures import JOULES, PER_MW, RATE, USD, Figure, figu
 from profiler.report.html.items import Item
 from profiler.report.html.words import cut, joined
 from profiler.report.numbers import NONE, percent, si
-from profiler.report.precisions import precision_lines
 from profiler.report.rows import Figures
 
 _SAME = ("model", "gpu", "mix", "routing")
@@ -132,8 +131,3 @@ def _quality(points: Sequence[Figures]) -> str:
         f"top-1 {percent(numerics.get('top1_agreement'))}",
     ]  # fmt: skip
     return f"{', '.join(said)}, against {numerics.get('against')}"
-
-
-def format_lines(items: Sequence[Item]) -> list[str]:
-    """What each recipe is made of, a line each; with terminal markup."""
-    return precision_lines([point for item in items for point in item.row.points])
