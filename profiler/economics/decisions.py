@@ -95,7 +95,10 @@ def decided(
     intervals = {} if noise is None else _intervals(tuple(found), known, noise)
     return {
         "figures": {
-            name: {"value": value, "ci95": intervals.get(name), "provenance": _kind_of(name, kind), "unit": EQUATIONS[name].unit, "meaning": EQUATIONS[name].meaning}
+            name: {
+                "value": value, "ci95": intervals.get(name), "provenance": _kind_of(name, kind), "unit": EQUATIONS[name].unit,
+                "meaning": EQUATIONS[name].meaning,
+            }
             for name, value in found.items()
         },
         "why_null": {name: _missing(name, known, why_no_rate) for name, value in found.items() if value is None},
