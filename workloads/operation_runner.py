@@ -6,21 +6,22 @@ turns, so that weights come from memory as they do in a step, not out of a cache
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import psutil
 import torch
 
+from triton_kernels.libraries import libraries_of
 from triton_kernels.operation import Ledger, OpCall, StepFacts
 from triton_kernels.operations import OPERATIONS
+from workloads.call_runner import CallRunner
 from workloads.plan import group_of
 from workloads.steps import StepRunner
 
 LEAST_CALLS = 8  # of one operation: what eight draws of the experts cost is near what all cost
 RECORDED_STEPS = 2  # input sets whose calls are kept, the second where one alone does not fill the caches
-LEAST_REPLAY_S = 1e-3  # of a graph, so that launching it (about 10 us of the host) is never waited for
 CPU_CACHE_BYTES = 32 << 20  # where it cannot be asked for: last-level caches of servers, per socket, are about this and more
 
 # Operations that add in place, and what it is that they add. Called again and again they would grow until rounding stalls them; so every other call
@@ -38,6 +39,13 @@ class KeptCall:
 
     def __call__(self) -> Any:
         return self.function(*self.args, **self.kwargs)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """All arguments by name, those that were not given at their defaults."""
+        names = [argument.name for argument in self.function._schema.arguments]
+        defaults = {argument.name: argument.default_value for argument in self.function._schema.arguments}
+        return defaults | dict(zip(names, self.args, strict=False)) | self.kwargs
 
 
 @dataclass(kw_only=True)
@@ -104,79 +112,37 @@ def _kept_calls(call: OpCall, kept: KeptCall) -> list[KeptCall]:
     return [own, replace(kept, args=tuple(args))]
 
 
-class OperationRunner:
-    """One entry of a plan, alone, as profiler.measure.timing runs it: iteration(i) is one call on a CPU, a replayed graph of rounds of calls on a GPU.
-
-    `why_not`: why there is nothing to run, else None.
-    """
+class OperationRunner(CallRunner):
+    """One entry of a plan, alone. `why_not`: why there is nothing to run, else None."""
 
     def __init__(self, *, entry: int, call: OpCall, count: int, kept: Iterable[KeptCall], device: torch.device, why_not: str | None = None) -> None:
-        self.entry, self.op, self.part, self.count = entry, call.op, call.part, count
-        self.device, self.why_not = device, why_not
         self._kept = tuple(kept)
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._rounds = 1
+        super().__init__(self._kept, device)
+        self.entry, self.op, self.part, self.count, self.why_not = entry, call.op, call.part, count, why_not
 
-    @property
-    def rotated(self) -> int:
-        """Calls that take turns."""
-        return len(self._kept)
+    def libraries(self) -> Iterator[LibraryRunner]:
+        """PyTorch's counterparts of these calls, nearest in meaning first; each may raise what triton_kernels.libraries says, when made or when run.
 
-    @property
-    def sets(self) -> int:
-        """Iterations of a whole round."""
-        return 1 if self._graph is not None else self.rotated
-
-    @property
-    def calls_per_iteration(self) -> int:
-        return self.rotated * self._rounds if self._graph is not None else 1
-
-    @torch.inference_mode()
-    def call(self, i: int) -> Any:
-        """The i-th kept call, eagerly; what it returns."""
-        return self._kept[i % self.rotated]()
-
-    def capture(self, pool: Any) -> None:
-        """Captures rounds of the calls in a graph that lasts about LEAST_REPLAY_S or longer. On the CPU there is nothing to capture.
-
-        `pool`: torch.cuda.graph_pool_handle(), shared by all operations: nothing that a graph leaves in it is read afterwards.
+        Copies that they need take a quarter of the device's free memory at most, and one call's at least.
         """
-        if self.device.type != "cuda" or self._graph is not None:
-            return
-        for i in range(self.rotated):  # compiles every kernel variant outside the capture
-            self.call(i)
-        torch.cuda.synchronize(self.device)
-        one = self._captured(1, pool)
-        rounds = max(1, math.ceil(LEAST_REPLAY_S / _replay_s(one)))
-        self._graph = one if rounds == 1 else self._captured(rounds, pool)  # `one` lives until then: a pool without a graph is gone
-        self._rounds = rounds
-
-    @torch.inference_mode()
-    def _captured(self, rounds: int, pool: Any) -> torch.cuda.CUDAGraph:
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
-            for _ in range(rounds):
-                for kept in self._kept:
-                    kept()
-        return graph
-
-    def iteration(self, i: int) -> None:
-        """Enqueues iteration i: a graph replay where captured (asynchronous), one eager call otherwise."""
-        if self._graph is not None:
-            self._graph.replay()
-        else:
-            self.call(i)
+        for place, first in enumerate(libraries_of(self.op, self._kept[0].arguments) if self._kept else ()):
+            most = max(1, free_bytes(self.device) // 4 // first.copied_bytes) if first.copied_bytes else self.rotated
+            with torch.inference_mode():
+                calls = [libraries_of(self.op, kept.arguments)[place].prepare() for kept in self._kept[:most]]
+            yield LibraryRunner(name=first.name, differs=first.differs, calls=calls, device=self.device)
 
 
-def _replay_s(graph: torch.cuda.CUDAGraph) -> float:
-    """Device seconds of one replay, the second: the first uploads the graph."""
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-    graph.replay()
-    start.record()
-    graph.replay()
-    end.record()
-    end.synchronize()
-    return max(1e-6, float(start.elapsed_time(end)) / 1e3)
+class LibraryRunner(CallRunner):
+    """A library's counterpart of an operation's calls. `differs`: what of the operation it does not do."""
+
+    def __init__(self, *, name: str, differs: str, calls: Iterable[Callable[[], Any]], device: torch.device) -> None:
+        super().__init__(calls, device)
+        self.name, self.differs = name, differs
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that nobody holds now; a CPU's is the machine's."""
+    return int(torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available)
 
 
 def operation_runners(runner: StepRunner, *, most_bytes: int) -> list[OperationRunner]:

@@ -68,12 +68,12 @@ def floor_bars(point: Mapping[str, Any], costs: Costs, found: Operations | None)
 
 def part_bars(point: Mapping[str, Any], costs: Costs, found: Operations) -> list[Bar]:
     """One bar for each group of the model's parts: time measured alone less the floor, without what our kernels are slow. Then what nobody measured."""
-    kind, bars = weakest("modelled", costs.step.time_kind), []
+    kind, bars, of_step = weakest("modelled", costs.step.time_kind), [], _ratio_of_step(point, found)
     for group in GROUPS:
         here = [op for op in found.ops if op.group == group and (op.time_s is not None or not op.collective)]
         ops = [op for op in here if op.time_s is not None]
         if ops:
-            distance = [((op.time_s or 0.0) - op.floor_s - slowness(op, point), op) for op in ops]
+            distance = [((op.time_s or 0.0) - op.floor_s - slowness(op, of_step), op) for op in ops]
             partly = f"{len(here) - len(ops)} of {len(here)} operations were not measured alone" if len(ops) < len(here) else None
             bars.append(costs.bar(group, group, distance, kind, note=partly))
         elif here:
@@ -83,10 +83,17 @@ def part_bars(point: Mapping[str, Any], costs: Costs, found: Operations) -> list
     return bars
 
 
-def slowness(op: Operation, point: Mapping[str, Any]) -> float:
-    """Seconds of a measured operation that the best library on this GPU would not need: (1 - its time / ours) x ours."""
-    ratio = op.kernel_ratio if op.kernel_ratio is not None else point.get("kernel_ratio")
+def slowness(op: Operation, of_step: float | None) -> float:
+    """Seconds of a measured operation that a library on this GPU would not need: (1 - its time / ours) x ours. 0 where nobody compared.
+
+    `of_step`: the ratio of the whole step, where no operation has one of its own; it says nothing of one that was passed over while others were compared.
+    """
+    ratio = op.kernel_ratio if op.kernel_ratio is not None else of_step
     return 0.0 if ratio is None or op.time_s is None else op.time_s * max(0.0, 1 - ratio)
+
+
+def _ratio_of_step(point: Mapping[str, Any], found: Operations) -> float | None:
+    return point.get("kernel_ratio") if all(op.kernel_ratio is None for op in found.measured) else None
 
 
 def _undivided(point: Mapping[str, Any], costs: Costs, found: Operations | None) -> Bar:
@@ -110,7 +117,10 @@ def _our_kernels(point: Mapping[str, Any], costs: Costs, found: Operations | Non
         return Bar(name=name, label=label, why_null=nobody if point.get("device") != "cpu" else "a CPU runs PyTorch's own operations, not our kernels")
     if not ops:
         return costs.bar(name, label, [(_step_slowness(point, costs.step), None)], kind, note="of the whole step: no operation was measured alone")
-    return costs.bar(name, label, [(slowness(op, point), op) for op in ops], kind, note="what the best library on this GPU would not need")
+    assert found is not None
+    of_step, passed = _ratio_of_step(point, found), [op for op in ops if op.kernel_ratio is None]
+    partly = f"; {len(passed)} of {len(ops)} operations were compared with none" if of_step is None and passed else ""
+    return costs.bar(name, label, [(slowness(op, of_step), op) for op in ops], kind, note=f"what a library on this GPU would not need{partly}")
 
 
 def _slow_steps(step: Step, costs: Costs) -> Bar:

@@ -29,6 +29,8 @@ class KernelLine:
     bound: str | None  # memory or compute
     ceiling: str  # what it is compared with
     achieved: float | None  # share of that ceiling
+    kernel_ratio: float | None  # PyTorch's own library's time over ours, where it was compared
+    library: str | None
     share_of_step: float
     saves_share: float  # of the GPU-seconds of the subject's token
     saves_usd_per_mtok: float | None
@@ -73,6 +75,8 @@ def _line(found: Explained, op: Operation, plan: Mapping[str, Any] | None, token
         bound=op.bound,
         ceiling=ceiling,
         achieved=achieved,
+        kernel_ratio=op.kernel_ratio,
+        library=op.library,
         share_of_step=op.time_s / found.step.median_s,
         saves_share=saved / gpu_s if gpu_s else 0.0,
         saves_usd_per_mtok=None if hour_usd is None else saved * hour_usd / SECONDS_PER_HOUR * 1e6,

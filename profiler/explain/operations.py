@@ -34,7 +34,8 @@ class Operation:
     floor_s: float
     time_s: float | None  # measured alone; None: it was not
     energy_j: float | None  # of the measured board, idle power with it
-    kernel_ratio: float | None  # the best library's time over ours, for this operation
+    kernel_ratio: float | None  # the library's time over ours, for this operation
+    library: str | None  # which
     why_not: str | None
 
 
@@ -111,6 +112,7 @@ def _operation(index: int, entry: Mapping[str, Any], floors: tuple[Table, Table]
         time_s=None if call_s is None else count * call_s,
         energy_j=None if call_j is None else count * call_j,
         kernel_ratio=figure(row, "kernel_ratio"),
+        library=(row or {}).get("library"),
         why_not=(row or {}).get("why_not"),
     )
 

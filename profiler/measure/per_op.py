@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from profiler.measure.library import Counterpart, HasLibraries, first_that_runs, library_fields, ratio_of_step
 from profiler.measure.memory import ran_out
 from profiler.measure.observe import Progress, silent
 from profiler.measure.statistics import mean_interval, median
@@ -30,18 +31,19 @@ class Method:
     repeats: int = 5
     seed: int = 0
     budget_s: float | None = None
+    library_window_s: float | None = None  # of PyTorch's counterpart beside it, which needs no joules; None: nothing is compared
 
 
 # On a GPU a window of 2 s holds twenty ticks of the energy counter. The step's windows have warmed the board already; clocks and the power sensor (25 to
 # 100 ms) follow a new load well within the half second before a window.
 METHODS = {
-    "cuda": Method(look_s=0.1, settle_s=0.5, window_s=2.0, tail_s=0.15),
+    "cuda": Method(look_s=0.1, settle_s=0.5, window_s=2.0, tail_s=0.15, library_window_s=0.5),
     "cpu": Method(look_s=0.03, settle_s=0.02, window_s=0.1, tail_s=0.0),
 }
 WINDOW_WITHOUT_SENSOR_S = 0.2  # nothing to wait for but repeatable times
 
 
-class Alone(Iterations, Protocol):
+class Alone(Iterations, HasLibraries, Protocol):
     """One operation alone: workloads.operation_runner.OperationRunner, or a test's stand-in."""
 
     entry: int  # place in the plan's calls
@@ -70,21 +72,49 @@ class MeasuredOperations:
     def measured(self) -> int:
         return sum(row["call_s"] is not None for row in self.rows)
 
+    @property
+    def kernel_ratio(self) -> float | None:
+        """The point's: profiler.measure.library.ratio_of_step."""
+        return ratio_of_step(self.rows)
+
     def json(self) -> dict[str, Any]:
         """The point's `per_op`."""
         return {"measured": self.measured, "left_out": self.left_out}
 
 
+@dataclass(kw_only=True, slots=True)
+class _Turn:
+    """What runs when it is its turn in a round, how long, and its windows so far. `iteration_s`: of one iteration at a first look."""
+
+    runner: Iterations
+    iteration_s: float
+    window_s: float
+    tail_s: float
+    windows: list[TimedWindow] = field(default_factory=list)
+
+    def round_s(self, method: Method) -> float:
+        """Seconds of its share of a round, as the first look promises them."""
+        return max(method.settle_s, 2 * self.iteration_s) + max(self.window_s, self.iteration_s) + self.tail_s
+
+    def run(self, method: Method) -> None:
+        """One window more."""
+        warm = warm_up(self.runner, least_s=method.settle_s, most_s=method.settle_s)
+        self.windows.append(run_window(self.runner, warm.steps, warm, self.window_s))
+        if self.tail_s and self.runner.device.type == "cuda":
+            keep_busy(self.runner, warm.steps + self.windows[-1].steps, warm, self.tail_s)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Look:
-    """What a first look at an operation says: seconds of one iteration."""
+    """An operation that ran at a first look, and what it is compared with (None: nothing is asked for)."""
 
     operation: Alone
-    iteration_s: float
+    turns: tuple[_Turn, ...]  # its own, then its counterpart's where there is one
+    counterpart: Counterpart | None
 
     @property
     def call_s(self) -> float:
-        return self.iteration_s / self.operation.calls_per_iteration
+        return self.turns[0].iteration_s / self.operation.calls_per_iteration
 
     @property
     def in_step_s(self) -> float:
@@ -121,13 +151,14 @@ def measure_operations(
     try:
         looks, why_not = _first_looks(operations, pool, method, deadline_s, tell)
         chosen, beyond = _affordable(looks, method, deadline_s - time.monotonic())
-        windows = _rounds(chosen, method, deadline_s, tell)
+        _run_rounds(chosen, method, deadline_s, tell)
         if sampler is not None:
             sampler.wait_past(time.monotonic())
     finally:
         trace = _stopped(sampler)
     why_not |= beyond
-    rows = [_row(operation, windows.get(operation.entry, ()), trace, why_not.get(operation.entry)) for operation in operations]
+    measured = {look.operation.entry: look for look in looks}
+    rows = [_row(operation, measured.get(operation.entry), trace, why_not.get(operation.entry)) for operation in operations]
     left_out = [f"{row['part']} ({row['op']}): {row['why_not']}" for row in rows if row["call_s"] is None]
     return MeasuredOperations(rows=rows, series=[] if trace is None else trace.rows(), left_out=left_out)
 
@@ -155,7 +186,7 @@ def _first_looks(operations: Sequence[Alone], pool: Any, method: Method, deadlin
             tell(STAGE, 0.0, f"first look at {operation.part}")
             try:
                 operation.capture(pool)
-                looks.append(_Look(operation=operation, iteration_s=warm_up(operation, least_s=method.look_s, most_s=method.look_s).step_s))
+                looks.append(_look(operation, pool, method))
             except Exception as e:
                 if not ran_out(e):
                     raise
@@ -163,48 +194,54 @@ def _first_looks(operations: Sequence[Alone], pool: Any, method: Method, deadlin
     return looks, why_not
 
 
-def _affordable(looks: Sequence[_Look], method: Method, left_s: float) -> tuple[list[Alone], dict[int, str]]:
+def _look(operation: Alone, pool: Any, method: Method) -> _Look:
+    ours_s = warm_up(operation, least_s=method.look_s, most_s=method.look_s).step_s
+    turns = [_Turn(runner=operation, iteration_s=ours_s, window_s=method.window_s, tail_s=method.tail_s)]
+    if method.library_window_s is None:
+        return _Look(operation=operation, turns=tuple(turns), counterpart=None)
+    counterpart = first_that_runs(operation, pool, method.look_s)
+    if counterpart.library is not None:
+        turns.append(_Turn(runner=counterpart.library, iteration_s=counterpart.iteration_s, window_s=method.library_window_s, tail_s=0.0))
+    return _Look(operation=operation, turns=tuple(turns), counterpart=counterpart)
+
+
+def _affordable(looks: Sequence[_Look], method: Method, left_s: float) -> tuple[list[_Look], dict[int, str]]:
     """The operations with the largest shares of the step that fit into `left_s`, in the plan's order; of the others why not."""
     whole_s = sum(look.in_step_s for look in looks)
-    chosen: list[Alone] = []
+    chosen: list[_Look] = []
     beyond: dict[int, str] = {}
     for look in sorted(looks, key=lambda look: look.in_step_s, reverse=True):
-        left_s -= method.repeats * (max(method.settle_s, 2 * look.iteration_s) + max(method.window_s, look.iteration_s) + method.tail_s)
+        left_s -= method.repeats * sum(turn.round_s(method) for turn in look.turns)
         if left_s >= 0:
-            chosen.append(look.operation)
+            chosen.append(look)
         else:
             share, call_us = look.in_step_s / whole_s, look.call_s * 1e6
             beyond[look.operation.entry] = f"time budget: {share:.1%} of the operations' time, {call_us:.4g} us a call at a first look"
-    return sorted(chosen, key=lambda operation: operation.entry), beyond  # a seed's orders must not depend on what the looks' noise ranked
+    return sorted(chosen, key=lambda look: look.operation.entry), beyond  # a seed's orders must not depend on what the looks' noise ranked
 
 
-def _rounds(operations: Sequence[Alone], method: Method, deadline_s: float, tell: Progress) -> dict[int, list[TimedWindow]]:
-    """Windows of each operation, by entry. Each round in an order of its own, so that heat and neighbours' leftovers fall on all alike."""
+def _run_rounds(looks: Sequence[_Look], method: Method, deadline_s: float, tell: Progress) -> None:
+    """Windows of each operation. Each round in an order of its own, so that heat and neighbours' leftovers fall on all alike."""
     shuffle = random.Random(method.seed).shuffle
-    windows: dict[int, list[TimedWindow]] = {operation.entry: [] for operation in operations}
     round_s = 0.0
     for number in range(method.repeats):
         began_s = time.monotonic()
         if number and began_s + round_s > deadline_s:  # slower than the first look promised: fewer windows each, and their number is recorded
             break
-        order = list(operations)
+        order = list(looks)
         shuffle(order)
-        for place, operation in enumerate(order):
-            tell(STAGE, (number + place / len(order)) / method.repeats, f"{operation.part} {number + 1}/{method.repeats}")
-            windows[operation.entry].append(_window(operation, method))
+        for place, look in enumerate(order):
+            tell(STAGE, (number + place / len(order)) / method.repeats, f"{look.operation.part} {number + 1}/{method.repeats}")
+            turns = list(look.turns)
+            shuffle(turns)
+            for turn in turns:
+                turn.run(method)
         round_s = time.monotonic() - began_s
-    return windows
 
 
-def _window(operation: Alone, method: Method) -> TimedWindow:
-    warm = warm_up(operation, least_s=method.settle_s, most_s=method.settle_s)
-    window = run_window(operation, warm.steps, warm, method.window_s)
-    if operation.device.type == "cuda":
-        keep_busy(operation, warm.steps + window.steps, warm, method.tail_s)
-    return window
-
-
-def _row(operation: Alone, windows: Sequence[TimedWindow], trace: PowerTrace | None, why_not: str | None) -> dict[str, Any]:
+def _row(operation: Alone, look: _Look | None, trace: PowerTrace | None, why_not: str | None) -> dict[str, Any]:
+    """`look`: None where not even a first look was had."""
+    windows, *theirs = [turn.windows for turn in look.turns] if look is not None else [[]]
     calls = [window.steps * operation.calls_per_iteration for window in windows]
     joules, no_joules = _joules(trace, windows)
     return {
@@ -220,6 +257,7 @@ def _row(operation: Alone, windows: Sequence[TimedWindow], trace: PowerTrace | N
             for window, n, energy_j in zip(windows, calls, joules, strict=True)
         ],
         "why_not": why_not or no_joules,
+        **library_fields(look.counterpart if look is not None else None, windows, operation.calls_per_iteration, theirs[0] if theirs else ()),
     }
 
 

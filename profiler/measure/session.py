@@ -38,7 +38,7 @@ from workloads.decoder import Decoder
 from workloads.deployment import Deployment
 from workloads.depth import reduced
 from workloads.model_spec import ModelSpec
-from workloads.operation_runner import operation_runners
+from workloads.operation_runner import free_bytes, operation_runners
 from workloads.plan import plan_id
 from workloads.planning import check_step, formats_of, rank_sizes
 from workloads.read_model import read_model
@@ -148,7 +148,7 @@ class Session:
         method = method_for(device.type, source, window_s=spec.window_s, repeats=spec.windows, seed=spec.seed, budget_s=spec.per_op_budget_s)
         self.release()  # what the step's captures left in the allocator's hands is room for activations
         try:
-            operations = operation_runners(runner, most_bytes=_free_bytes(device) // 4)
+            operations = operation_runners(runner, most_bytes=free_bytes(device) // 4)
             pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
             found = measure_operations(operations, source, method, pool=pool, period_s=self._period_s or PERIOD_S, progress=self._progress)
         except Exception as e:
@@ -158,6 +158,7 @@ class Session:
             result["sticky"] = not self.device_works()
         else:
             point["per_op"] = found.json()
+            point["kernel_ratio"] = found.kernel_ratio
             result |= {"ops": found.rows, "series": [*result["series"], *found.series]}
         point["phases"] = [*point["phases"], {"name": STAGE, "t_start_s": start_s, "t_end_s": time.monotonic()}]
 
@@ -249,10 +250,6 @@ def said_of_formats(deployment: Deployment, decoder: Decoder) -> list[str]:
 def _memory_bytes(device: torch.device) -> int:
     """All of the device's memory; a CPU's is the machine's."""
     return int(torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else psutil.virtual_memory().total)
-
-
-def _free_bytes(device: torch.device) -> int:
-    return int(torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available)
 
 
 def _sensor(device: torch.device) -> NvmlPower | NoPower:

@@ -119,6 +119,8 @@ def _kernel(line: KernelLine, subject: Subject) -> str:
     phase = f"{printable(line.phase)}: " if subject.whole_request else ""
     name = f"{phase}{printable(line.words)}, {printable(line.format)}, batch {printable(line.batch)}"
     share = f"{percent(line.share_of_step)} of the step"
+    if line.kernel_ratio is not None:
+        share += f", {printable(line.library or 'a library')} takes {fixed(line.kernel_ratio, 2)} of our time"
     if line.achieved is None:
         return f"[bold]{name}[/]: {share}; no ceiling to compare with"
     return f"[bold]{name}[/]: {percent(line.achieved)} of {printable(line.ceiling)}, {share}; {_saving(line)}"

@@ -234,3 +234,17 @@ def test_a_timeline_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 def test_a_run_named_twice_is_one_run(tmp_path: Path) -> None:
     run = record(tmp_path, planted.point())
     assert len(document(run, run / "run.json")["points"]) == 1
+
+
+def test_a_library_beside_an_operation_is_told(tmp_path: Path) -> None:
+    def compared(point: dict[str, Any]) -> list[dict[str, Any]]:
+        rows = planted.rows()
+        rows[1] |= {"library": "torch.\x1b[31mmm", "kernel_ratio": 0.5, "kernel_ratio_ci95": [0.49, 0.51], "library_note": None}
+        return rows
+
+    path = record(tmp_path, planted.point(), ops=compared)
+    head = next(line for line in document(path)["kernels"] if line["kernel_ratio"] is not None)
+    assert (head["op"], head["kernel_ratio"]) == (planted.rows()[1]["op"], 0.5)
+    screen = said(path, width=200)
+    assert "mm takes 0.50 of our time" in screen
+    assert "\x1b[31m" not in screen

@@ -136,7 +136,7 @@ def test_an_operation_with_a_ratio_of_its_own_is_charged_by_it() -> None:
 def test_kernels_faster_than_the_library_owe_nothing() -> None:
     found = planted.worked_out(planted.point(kernel_ratio=1.2), planted.rows())
     assert found.operations is not None
-    assert [slowness(op, found.point) for op in found.operations.ops] == [0.0] * 4
+    assert [slowness(op, 1.2) for op in found.operations.ops] == [0.0] * 4
 
 
 def test_collectives_stand_behind_the_step_without_joules() -> None:

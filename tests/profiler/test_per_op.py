@@ -2,14 +2,15 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from profiler.measure.per_op import METHODS, Method, _row, measure_operations, method_for
+from profiler.measure.library import Counterpart, ratio_of_step
+from profiler.measure.per_op import METHODS, Method, _affordable, _Look, _row, _Turn, measure_operations, method_for
 from profiler.measure.timing import TimedWindow
 from profiler.power.declared import DeclaredPower
 from profiler.power.replay import ReplayPower
@@ -30,6 +31,7 @@ class Work:
     def __init__(self, entry: int, part: str, *, loops: int = 10, count: int = 1, why_not: str | None = None, fails: Exception | None = None) -> None:
         self.entry, self.op, self.part, self.count, self.why_not = entry, "matmul", part, count, why_not
         self._loops, self._fails, self.ran = loops, fails, 0
+        self.ways: list[WorkOfALibrary] = []
 
     def capture(self, pool: Any) -> None:
         if self._fails is not None:
@@ -38,6 +40,19 @@ class Work:
     def iteration(self, i: int) -> None:
         self.ran += 1
         sum(range(self._loops))
+
+    def libraries(self) -> Iterator["WorkOfALibrary"]:
+        yield from self.ways
+
+
+class WorkOfALibrary(Work):
+    """A counterpart that does so many additions a call, or refuses."""
+
+    name = "torch.mm"
+
+    def __init__(self, *, loops: int = 10, differs: str = "", fails: Exception | None = None) -> None:
+        super().__init__(0, "", loops=loops, fails=fails)
+        self.differs = differs
 
 
 class Orders:
@@ -76,8 +91,16 @@ def test_joules_of_a_call_at_planted_watts(tmp_path: Path) -> None:
     assert found.series[-1]["t_s"] > max(ends)
 
 
-def window(start_s: float, steps: int) -> TimedWindow:
-    return TimedWindow(t_start_s=start_s, t_end_s=start_s + 2.0, steps=steps, busy_s=1.9, samples_s=())
+def window(start_s: float, steps: int, busy_s: float = 1.9) -> TimedWindow:
+    return TimedWindow(t_start_s=start_s, t_end_s=start_s + 2.0, steps=steps, busy_s=busy_s, samples_s=())
+
+
+def turn(work: Work, *windows: TimedWindow, iteration_s: float = 1e-3, window_s: float = 2.0) -> _Turn:
+    return _Turn(runner=work, iteration_s=iteration_s, window_s=window_s, tail_s=0.5, windows=list(windows))
+
+
+def look(work: Work, *windows: TimedWindow) -> _Look:
+    return _Look(operation=work, turns=(turn(work, *windows),), counterpart=None)
 
 
 def trace(*watts: tuple[float, float | None]) -> PowerTrace:
@@ -92,7 +115,7 @@ def ramp(end_s: float) -> list[tuple[float, float | None]]:
 def test_a_row_by_hand() -> None:
     work = Work(0, "qkv", count=4)
     work.calls_per_iteration = 50
-    row = _row(work, [window(1.0, 10), window(7.0, 8)], trace(*ramp(10)), None)
+    row = _row(work, look(work, window(1.0, 10), window(7.0, 8)), trace(*ramp(10)), None)
     # 10 and 8 iterations of 50 calls: 2 s at 100 W over 500 calls, 2 s at 300 W over 400 calls.
     assert [(w["calls"], w["energy_j"]) for w in row["windows"]] == [(500, pytest.approx(200.0)), (400, pytest.approx(600.0))]
     assert row["call_j"]["mean"] == pytest.approx((0.4 + 1.5) / 2)
@@ -102,7 +125,8 @@ def test_a_row_by_hand() -> None:
 
 
 def test_a_sensor_that_vanishes_keeps_the_times() -> None:
-    row = _row(Work(0, "qkv"), [window(1.0, 10), window(7.0, 8)], trace(*ramp(6), (8.0, None), (10.0, None)), None)
+    work = Work(0, "qkv")
+    row = _row(work, look(work, window(1.0, 10), window(7.0, 8)), trace(*ramp(6), (8.0, None), (10.0, None)), None)
     assert (row["call_j"], row["why_not"]) == (None, "no joules: power_lost")
     assert [w["energy_j"] for w in row["windows"]] == [None, None]
     assert row["call_s"]["n"] == 2
@@ -147,18 +171,75 @@ def test_each_round_has_an_order_of_its_own_which_the_seed_decides() -> None:
 
 def test_the_budget_leaves_out_the_smallest_shares_first() -> None:
     """Three repeats of 1 s of settling and 3 s of windows are 12 s for each operation: 30 s hold two of them. Nothing here waits for it: see below."""
-    from profiler.measure.per_op import _affordable, _Look
-
     method = Method(look_s=0.1, settle_s=1.0, window_s=2.5, tail_s=0.5, repeats=3)
     # Of the step: 10 calls of 1 ms, 40 of 2 ms, 1 of 10 ms: 10, 80 and 10 of 100 ms; of equals the first stays.
+    works = [Work(0, "qkv", count=10), Work(1, "down", count=40), Work(2, "head", count=1)]
     looks = [
-        _Look(operation=Work(i, part, count=n), iteration_s=s) for i, (part, n, s) in enumerate([("qkv", 10, 1e-3), ("down", 40, 2e-3), ("head", 1, 0.01)])
+        _Look(operation=work, turns=(turn(work, iteration_s=s, window_s=2.5),), counterpart=None) for work, s in zip(works, (1e-3, 2e-3, 0.01), strict=True)
     ]
     chosen, beyond = _affordable(looks, method, 30.0)
-    assert [o.part for o in chosen] == ["qkv", "down"]
+    assert [o.operation.part for o in chosen] == ["qkv", "down"]
     assert beyond == {2: "time budget: 10.0% of the operations' time, 1e+04 us a call at a first look"}
-    assert [o.part for o in _affordable(looks, method, 12.0)[0]] == ["down"]
-    assert [o.part for o in _affordable(looks, method, float("inf"))[0]] == ["qkv", "down", "head"]
+    assert [o.operation.part for o in _affordable(looks, method, 12.0)[0]] == ["down"]
+    assert [o.operation.part for o in _affordable(looks, method, float("inf"))[0]] == ["qkv", "down", "head"]
+
+
+def test_a_library_takes_its_share_of_the_budget() -> None:
+    """12 s as above and, of the library, three of 1 s of settling, 0.5 s of windows and 0.5 s of tail, 6 s: 18 s."""
+    method, work = Method(look_s=0.1, settle_s=1.0, window_s=2.5, tail_s=0.5, repeats=3), Work(0, "qkv")
+    both = _Look(operation=work, turns=(turn(work, window_s=2.5), turn(WorkOfALibrary(), window_s=0.5)), counterpart=None)
+    assert _affordable([both], method, 18.0)[0] == [both]
+    assert _affordable([both], method, 17.9)[0] == []
+
+
+def test_the_ratio_to_a_library_by_hand() -> None:
+    """Ours 20 and 40 ms a call in two rounds, the library's 10 and 10: ratios 1/2 and 1/4, whose geometric mean is 1/sqrt(8); of a step half as often the
+    library's, so 3 calls at 30 ms take 90 ms and the library's 30."""
+    work, library = Work(0, "qkv", count=3), WorkOfALibrary(differs="without silu")
+    ours = turn(work, window(0.0, 10, busy_s=0.2), window(3.0, 10, busy_s=0.4))
+    theirs = turn(library, window(1.0, 20, busy_s=0.2), window(4.0, 20, busy_s=0.2))
+    row = _row(work, _Look(operation=work, turns=(ours, theirs), counterpart=Counterpart(library=library, note="without silu")), None, None)
+    assert (row["library"], row["library_note"], row["library_s"]["median"], row["library_s"]["n"]) == ("torch.mm", "without silu", pytest.approx(0.01), 2)
+    assert row["kernel_ratio"] == pytest.approx(8**-0.5)
+    low, high = row["kernel_ratio_ci95"]
+    assert (low * high) ** 0.5 == pytest.approx(row["kernel_ratio"])  # symmetric in the logarithm
+    assert ratio_of_step([row]) == pytest.approx(30 / 90)
+    rest = row | {"kernel_ratio": None, "library_s": None, "library": None, "count": 4}
+    assert ratio_of_step([row, rest]) is None  # compared were 3 of 7 calls of 30 ms: less than half
+    assert ratio_of_step([row, rest | {"count": 3}]) == pytest.approx(30 / 90)
+    assert ratio_of_step([]) is None
+
+
+@pytest.mark.parametrize(
+    "ways, library, note",
+    [
+        ([], None, "PyTorch has no counterpart"),
+        ([WorkOfALibrary(differs="without bias")], "torch.mm", "without bias"),
+        (
+            [WorkOfALibrary(fails=RuntimeError("needs sm_100\nat x")), WorkOfALibrary(differs="coarser")],
+            "torch.mm",
+            "coarser; does not run here: RuntimeError: needs sm_100",
+        ),
+        ([WorkOfALibrary(fails=NotImplementedError("no"))], None, "does not run here: NotImplementedError: no"),
+        ([WorkOfALibrary(fails=torch.OutOfMemoryError("no room"))], None, "does not run here: out of memory"),
+    ],
+)
+def test_the_first_library_that_runs_is_compared_with(ways: list[WorkOfALibrary], library: str | None, note: str) -> None:
+    work = Work(0, "qkv")
+    work.ways = ways
+    method = Method(look_s=0.002, settle_s=0.001, window_s=0.01, tail_s=0.0, repeats=3, library_window_s=0.01)
+    row = measure_operations([work], DeclaredPower(65.0), method).rows[0]
+    assert (row["library"], row["library_note"], row["kernel_ratio"] is None) == (library, note, library is None)
+    assert row["library_s"] is None or row["library_s"]["n"] == row["call_s"]["n"] == 3
+
+
+def test_nothing_is_compared_where_nobody_asked() -> None:
+    work = Work(0, "qkv")
+    work.ways = [WorkOfALibrary()]
+    found = measure_operations([work], DeclaredPower(65.0), METHOD)
+    fields = ("library", "library_s", "library_note", "kernel_ratio", "kernel_ratio_ci95")
+    assert [found.rows[0][name] for name in fields] == [None] * 5
+    assert (work.ways[0].ran, found.kernel_ratio) == (0, None)
 
 
 def test_what_is_left_out_is_said() -> None:

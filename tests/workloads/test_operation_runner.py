@@ -60,6 +60,35 @@ def test_every_entry_of_the_plan_does_alone_what_it_does_in_the_step(
             assert torch.equal(got.view(torch.uint8), want.view(torch.uint8)), (operation.op, operation.part)
 
 
+@pytest.mark.parametrize("phase, batch", [("decode", 2), ("prefill", 1)])
+def test_libraries_run_on_the_calls_of_a_step(phase: str, batch: int) -> None:
+    runner = step_runner("tiny-moe", phase, batch, 64, Deployment(precision="bf16"))
+    found = {o.part: (o, list(o.libraries())) for o in operation_runners(runner, most_bytes=ROOM)}
+    named = {part: [library.name for library in libraries] for part, (_, libraries) in found.items() if libraries}
+    assert named == {
+        "attention.qkv": ["torch.mm"], "attention.attend": ["scaled_dot_product_attention"], "attention.o": ["torch.mm"],
+        "experts.router": ["torch.mm"], "experts.gate_up": ["torch._grouped_mm"], "experts.down": ["torch._grouped_mm"], "head.logits": ["torch.mm"],
+    }  # fmt: skip
+    for part in ("attention.qkv", "attention.o", "experts.router", "head.logits"):  # nothing beside the product
+        operation, (library,) = found[part]
+        assert library.rotated == operation.rotated
+        for i in range(library.rotated):
+            got, want = library.call(i).float(), operation.call(i).float()
+            assert (got - want).norm() <= 1e-2 * want.norm(), part
+
+
+def test_copies_that_a_library_needs_stay_within_a_quarter_of_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = step_runner("tiny-moe", "decode", 2, 64, Deployment(precision="bf16"))
+    attend = next(o for o in operation_runners(runner, most_bytes=ROOM) if o.part == "attention.attend")
+    assert attend.rotated > 2
+    spec = runner.spec.attention
+    one = 2 * 2 * 64 * spec.kv_heads * spec.head_dim * 2  # keys and values of two sequences of 64 positions, in bf16
+    monkeypatch.setattr(operation_runner, "free_bytes", lambda device: 4 * (2 * one + 1))
+    assert [library.rotated for library in attend.libraries()] == [2]
+    monkeypatch.setattr(operation_runner, "free_bytes", lambda device: 0)
+    assert [library.rotated for library in attend.libraries()] == [1]
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_adding_in_place_again_and_again_stays_where_a_step_is(precision: str) -> None:
     runner = step_runner("tiny-moe", "decode", 1, 2, Deployment(precision=precision))
