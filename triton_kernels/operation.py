@@ -99,6 +99,9 @@ class OpCall:
         return found.lane
 
 
+_LIBRARY = torch.library.Library("tokenmill", "FRAGMENT")  # type: ignore[no-untyped-call]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Operation:
     """One operation. Calling it runs `launch` on CUDA tensors, `reference` on CPU tensors, `fake` on meta tensors."""
@@ -116,10 +119,13 @@ class Operation:
     _run: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        op = torch.library.custom_op(f"tokenmill::{self.name}", self.reference, mutates_args=self.mutates)
-        op.register_fake(self.fake)
-        op.register_kernel("cuda")(self.launch)
-        object.__setattr__(self, "_run", op)
+        # Not torch.library.custom_op: up to PyTorch 2.11 its wrapper for autograd, of no use to a step, fails on a written argument left at its default.
+        schema = torch.library.infer_schema(self.reference, mutates_args=self.mutates)
+        _LIBRARY.define(self.name + schema)  # type: ignore[no-untyped-call]
+        _LIBRARY.impl(self.name, self.reference, "CPU")  # type: ignore[no-untyped-call]
+        _LIBRARY.impl(self.name, self.launch, "CUDA")  # type: ignore[no-untyped-call]
+        torch.library.register_fake(f"tokenmill::{self.name}", self.fake, lib=_LIBRARY)
+        object.__setattr__(self, "_run", getattr(torch.ops.tokenmill, self.name).default)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._run(*args, **kwargs)
