@@ -37,8 +37,18 @@ SIZES = {
     "cpu": CeilingSizes(buffer_bytes=256 << 20, matmul_size=512, seconds_each=0.15),
 }
 
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """Something to repeat, its tensors with it. `amount`: the bytes that one call moves, or the FLOP that it counts."""
+
+    run: Callable[[], object]
+    amount: float
+
+
 # The formats of two scaled operands that stand for a lane: one scale for the tensor; blocks of 16, which compute capability 10.0 and up multiply.
 SCALED = ("fp8", "nvfp4")
+UNSUPPORTED = (NotImplementedError, RuntimeError, ValueError)  # each for unsupported types, sizes or devices, by version of PyTorch
 
 
 def measure_ceilings(device: torch.device, sizes: CeilingSizes | None = None) -> dict[str, Any]:
@@ -47,11 +57,8 @@ def measure_ceilings(device: torch.device, sizes: CeilingSizes | None = None) ->
     Call before the model's weights are made: the buffers take up to 4 GiB and are freed again.
     """
     sizes = sizes or SIZES[device.type]
-    buffer_bytes = sizes.buffer_bytes
-    if device.type == "cuda":
-        free_bytes, _ = torch.cuda.mem_get_info(device)
-        buffer_bytes = min(buffer_bytes, free_bytes // 4)
-    read, copied = _memory_rates(device, buffer_bytes, sizes.seconds_each)
+    nbytes = buffer_bytes(device, sizes)
+    read, copied = (_rate(device, make(device, nbytes), sizes.seconds_each) for make in (read_call, copy_call))
     lanes: dict[str, float] = {}
     for fmt in FORMATS.values():
         if fmt.plain and fmt.lane not in lanes and (rate := _matmul_rate(device, fmt, sizes)) is not None:
@@ -64,32 +71,54 @@ def measure_ceilings(device: torch.device, sizes: CeilingSizes | None = None) ->
     return {"bandwidth_bytes_per_s": read, "copy_bytes_per_s": copied, "flops_per_s": lanes}
 
 
-def _memory_rates(device: torch.device, buffer_bytes: int, seconds: float) -> tuple[float, float]:
-    source = torch.empty(buffer_bytes // 4, dtype=torch.float32, device=device).uniform_()
-    read_s = _median_s(device, lambda: source.sum(), seconds)
+def buffer_bytes(device: torch.device, sizes: CeilingSizes) -> int:
+    """Of each buffer: a quarter of the memory that is free at most."""
+    return min(sizes.buffer_bytes, torch.cuda.mem_get_info(device)[0] // 4) if device.type == "cuda" else sizes.buffer_bytes
+
+
+def read_call(device: torch.device, nbytes: int) -> Call:
+    """A sum over a random buffer."""
+    source = torch.empty(nbytes // 4, dtype=torch.float32, device=device).uniform_()
+    return Call(run=lambda: source.sum(), amount=source.nbytes)
+
+
+def copy_call(device: torch.device, nbytes: int) -> Call:
+    """From one such buffer to another: bytes read plus bytes written."""
+    source = torch.empty(nbytes // 4, dtype=torch.float32, device=device).uniform_()
     target = torch.empty_like(source)
-    copy_s = _median_s(device, lambda: target.copy_(source), seconds)
-    return source.nbytes / read_s, 2 * source.nbytes / copy_s
+    return Call(run=lambda: target.copy_(source), amount=2 * source.nbytes)
+
+
+def matmul_call(device: torch.device, fmt: Format, n: int) -> Call:
+    """A product of two random n x n matrices in a plain format."""
+    a, b = (torch.randn(n, n, device=device).to(fmt.dtype) for _ in range(2))
+    out = torch.empty_like(a)
+    return Call(run=lambda: torch.mm(a, b, out=out), amount=2 * n**3)
+
+
+def scaled_call(device: torch.device, fmt: Format, n: int) -> Call:
+    """`scaled_product` as a Call. Making or running it raises one of UNSUPPORTED where this build or this GPU has no such product."""
+    return Call(run=scaled_product(device, fmt, n), amount=2 * n**3)
+
+
+def _rate(device: torch.device, call: Call, seconds: float) -> float:
+    return call.amount / _median_s(device, call.run, seconds)
 
 
 def _matmul_rate(device: torch.device, fmt: Format, sizes: CeilingSizes) -> float | None:
-    n = sizes.matmul_size
     try:
-        a, b = (torch.randn(n, n, device=device).to(fmt.dtype) for _ in range(2))
-        out = torch.empty_like(a)
-        return 2 * n**3 / _median_s(device, lambda: torch.mm(a, b, out=out), sizes.seconds_each)
+        return _rate(device, matmul_call(device, fmt, sizes.matmul_size), sizes.seconds_each)
     except NotImplementedError:  # this build of PyTorch has no such matmul
         return None
 
 
 def scaled_rate(device: torch.device, fmt: Format, sizes: CeilingSizes) -> float | None:
     """FLOP/s of two operands with scales, or None where this build or this GPU has no such product."""
-    n = sizes.matmul_size
     try:
-        return 2 * n**3 / _median_s(device, scaled_product(device, fmt, n), sizes.seconds_each)
+        return _rate(device, scaled_call(device, fmt, sizes.matmul_size), sizes.seconds_each)
     except torch.OutOfMemoryError:
         raise
-    except (NotImplementedError, RuntimeError, ValueError):  # each for unsupported types, sizes or devices, by version
+    except UNSUPPORTED:
         return None
 
 
