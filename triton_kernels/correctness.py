@@ -11,6 +11,7 @@ from triton_kernels.formats import ELEMENTS, FORMATS, Element, format_of
 from triton_kernels.operation import Operation
 from triton_kernels.product import product_of
 from triton_kernels.results import decode_result
+from triton_kernels.target import INTERPRETED_CHIP, Chip, launching_as
 
 # Allowed error as a share of the reference's norm: a few units in the last place of what the output is stored in (bf16 2^-8, fp16 2^-11).
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
@@ -55,24 +56,44 @@ class Check:
 
 
 def check(op: Operation, case: dict[str, Any], dtype: torch.dtype, device: torch.device, *, seed: int = 0) -> Check:
-    """Runs `op.launch` on random inputs with poisoned outputs and compares with `op.reference` in wider arithmetic."""
-    generator = torch.Generator().manual_seed(seed)
-    inputs = op.inputs(generator=generator, dtype=dtype, **case)
+    """One case: its random inputs, drawn and referred to on the CPU, the kernel on `device`."""
+    inputs = op.inputs(generator=torch.Generator().manual_seed(seed), dtype=dtype, **case)
+    return check_call(op, inputs, dtype, device, case=case)
+
+
+def check_call(op: Operation, arguments: dict[str, Any], dtype: torch.dtype, device: torch.device, *, case: dict[str, Any]) -> Check:
+    """The kernel on `device` with poisoned outputs against `op.reference` in wider arithmetic, where the arguments lie. They stay as they are.
+
+    On a GPU twice: as a step calls it, and with the grids of a chip of few SMs, so that persistent kernels go round more than once at small sizes too.
+    """
     wider = torch.float64 if dtype == torch.float32 else torch.float32
-    ours = {k: _map(v, lambda t: t.to(device)) for k, v in inputs.items()}
-    theirs = {k: _map(v, lambda t: t.to(wider) if t.dtype == dtype else t.clone()) for k, v in inputs.items()}
+    theirs = {k: v.to(wider) if isinstance(v, torch.Tensor) and v.dtype == dtype else _copied(v, None) for k, v in arguments.items()}
     want = _results(op, op.reference(**theirs), theirs)
-    with _Poisoned():
-        got = _results(op, op.launch(**ours), ours)
-    assert len(got) == len(want), (op.name, len(got), len(want))
-    pairs = [(_error(g, w), tolerance_of(dtype, element)) for (g, element), (w, _) in zip(got, want, strict=True)]
+    pairs = [(0.0, TOLERANCE[dtype])]
+    for run, chip in _ways(op, device):
+        ours = {k: _copied(v, device) for k, v in arguments.items()}
+        with _Poisoned(), launching_as(chip):
+            got = _results(op, run(**ours), ours)
+        assert len(got) == len(want), (op.name, len(got), len(want))
+        pairs += [(_error(g, w), tolerance_of(dtype, element)) for (g, element), (w, _) in zip(got, want, strict=True)]
     # The worst beside what it is allowed; NaN is worse than any.
-    error, tolerance = max(pairs, key=lambda pair: float("inf") if pair[0] != pair[0] else pair[0] / pair[1], default=(0.0, TOLERANCE[dtype]))
+    error, tolerance = max(pairs, key=lambda pair: float("inf") if pair[0] != pair[0] else pair[0] / pair[1])
     return Check(op=op.name, case=case, dtype=str(dtype).removeprefix("torch."), error=error, tolerance=tolerance)
 
 
-def _map(value: Any, f: Any) -> Any:
-    return f(value.clone()) if isinstance(value, torch.Tensor) else value
+def _ways(op: Operation, device: torch.device) -> list[tuple[Any, Chip | None]]:
+    if device.type != "cuda":
+        return [(op.launch, None)]  # on CPU tensors the operation itself is its reference
+    major, minor = torch.cuda.get_device_capability(device)
+    return [(op, None), (op.launch, Chip(arch=major * 10 + minor, sm_count=INTERPRETED_CHIP.sm_count))]
+
+
+def _copied(value: Any, device: torch.device | None) -> Any:
+    """A tensor's copy with what lies around it in memory (NaN that no kernel may read), and its strides."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    whole = torch.empty(0, dtype=value.dtype, device=value.device).set_(value.untyped_storage())
+    return whole.to(device or value.device, copy=True).as_strided(value.size(), value.stride(), value.storage_offset())
 
 
 def _results(op: Operation, outputs: Any, arguments: dict[str, Any]) -> list[tuple[torch.Tensor, Element | None]]:
@@ -109,14 +130,13 @@ class _Poisoned:
 
 
 def _error(got: torch.Tensor, want: torch.Tensor) -> float:
-    """‖got − want‖ / ‖want‖ in fp64 where both are numbers; NaN must meet NaN (slots nobody may touch); integers: share that differs."""
+    """‖got − want‖ / ‖want‖ in fp64 where both are numbers; NaN must meet NaN (slots nobody may touch); integers must be equal: infinite where one is not."""
     assert got.shape == want.shape, (got.shape, want.shape)
-    got = got.detach().cpu()
-    want = want.detach().cpu()
+    got, want = got.detach().to(want.device), want.detach()
     if got.numel() == 0:
         return 0.0
     if not got.is_floating_point():
-        return (got != want).double().mean().item()
+        return 0.0 if torch.equal(got, want) else float("inf")
     got, want = got.double(), want.double()
     if not torch.equal(got.isnan(), want.isnan()):
         return float("nan")

@@ -28,6 +28,7 @@ CHIPS = {90: Chip(arch=90, sm_count=132), 100: Chip(arch=100, sm_count=148), 103
 INTERPRETED_CHIP = Chip(arch=90, sm_count=3)
 
 _compiling_for: ContextVar[Chip | None] = ContextVar("compiling_for", default=None)
+_launching_as: ContextVar[Chip | None] = ContextVar("launching_as", default=None)
 
 
 @contextmanager
@@ -38,6 +39,16 @@ def compiling_for(arch: int) -> Iterator[Chip]:
         yield CHIPS[arch]
     finally:
         _compiling_for.reset(token)
+
+
+@contextmanager
+def launching_as(chip: Chip | None) -> Iterator[None]:
+    """Inside, launches choose tiles and grids as on `chip`, which must run what the one that is there runs. None: as on that one."""
+    token = _launching_as.set(chip)
+    try:
+        yield
+    finally:
+        _launching_as.reset(token)
 
 
 def chip_compiled_for() -> Chip | None:
@@ -54,8 +65,8 @@ def _cuda_chip(index: int) -> Chip:
 def chip_of(x: torch.Tensor) -> Chip:
     """The chip that a kernel over `x` is launched on: its GPU, the architecture compiled for, or the interpreter's."""
     if x.is_cuda:
-        return _cuda_chip(x.get_device())
-    return _compiling_for.get() or INTERPRETED_CHIP
+        return _launching_as.get() or _cuda_chip(x.get_device())
+    return _compiling_for.get() or _launching_as.get() or INTERPRETED_CHIP
 
 
 def resolve_device(wanted: str) -> torch.device:

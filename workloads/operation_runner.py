@@ -120,12 +120,17 @@ class OperationRunner(CallRunner):
         super().__init__(self._kept, device)
         self.entry, self.op, self.part, self.count, self.why_not = entry, call.op, call.part, count, why_not
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Of the first call, by name."""
+        return self._kept[0].arguments
+
     def libraries(self) -> Iterator[LibraryRunner]:
         """PyTorch's counterparts of these calls, nearest in meaning first; each may raise what triton_kernels.libraries says, when made or when run.
 
         Copies that they need take a quarter of the device's free memory at most, and one call's at least.
         """
-        for place, first in enumerate(libraries_of(self.op, self._kept[0].arguments) if self._kept else ()):
+        for place, first in enumerate(libraries_of(self.op, self.arguments) if self._kept else ()):
             most = max(1, free_bytes(self.device) // 4 // first.copied_bytes) if first.copied_bytes else self.rotated
             with torch.inference_mode():
                 calls = [libraries_of(self.op, kept.arguments)[place].prepare() for kept in self._kept[:most]]

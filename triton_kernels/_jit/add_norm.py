@@ -15,6 +15,7 @@ def add_norm_kernel(
     r = tl.load(residual_ptr + row + h, mask=live, other=0.0)
     if x_ptr is not None:
         r = (r.to(tl.float32) + tl.load(x_ptr + row + h, mask=live, other=0.0).to(tl.float32)).to(r.dtype)
+        tl.debug_barrier()  # of a short row every warp holds a copy: all have read before one writes
         tl.store(residual_ptr + row + h, r, mask=live)
     r32 = r.to(tl.float32)
     scale = tl.rsqrt(tl.sum(r32 * r32, 0) / hidden + eps)
