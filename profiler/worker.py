@@ -1,7 +1,7 @@
 """The process that touches the GPU: takes requests as JSON lines on stdin, answers with events as JSON lines on stdout.
 
 Requests: {"do": "measure", "spec": {...}} | {"do": "ceilings"} | {"do": "environment"} | {"do": "quit"}; the middle two take an optional "device".
-Events: progress (its `so_far`: the result, should the rest of the point be lost), result, ceilings, environment, error (kind: oom, user, cuda, bug);
+Events: progress (its `so_far`: the result, should the rest of the point be lost), result, ceilings, environment, error (kind: oom, user, cuda, bug; traceback);
 `sticky` in the last answer: this process can measure no more. Free text goes to stderr. Ends with its parent: when stdin ends, whatever it is doing.
 """
 
@@ -21,6 +21,9 @@ from triton_kernels.errors import TokenmillError
 if TYPE_CHECKING:
     from profiler.measure.point_spec import PointSpec
     from profiler.measure.session import Session
+
+
+_TRACEBACK_CHARS = 4000  # of its end, where the cause is
 
 
 class Events:
@@ -69,7 +72,7 @@ def serve() -> None:
 
 def _answer(session: Session, events: Events, request: dict[str, Any]) -> None:
     """One request, one answer. A failure is an answer too."""
-    failure: tuple[str, str] | None = None
+    failure: tuple[str, str, str | None] | None = None
     try:
         if request["do"] == "environment":
             events.send("environment", **session.environment(request.get("device", "auto")))
@@ -81,14 +84,14 @@ def _answer(session: Session, events: Events, request: dict[str, Any]) -> None:
             spec = point_spec(request["spec"])
             events.send("result", **_measured(session, spec))
     except TokenmillError as e:
-        failure = ("user", str(e))
+        failure = ("user", str(e), None)
     except Exception as e:
         traceback.print_exc()
-        failure = (_kind(e), _one_line(e))
+        failure = (_kind(e), _one_line(e), traceback.format_exc()[-_TRACEBACK_CHARS:])
     if failure is not None:  # outside the handler: there, the traceback still holds the tensors
-        kind, message = failure
+        kind, message, trace = failure
         session.release()
-        events.send("error", kind=kind, message=message, sticky=kind == "cuda" or not session.device_works())
+        events.send("error", kind=kind, message=message, traceback=trace, sticky=kind == "cuda" or not session.device_works())
 
 
 def _measured(session: Session, spec: PointSpec) -> dict[str, Any]:

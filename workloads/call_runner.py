@@ -56,11 +56,15 @@ class CallRunner:
 
     @torch.inference_mode()
     def _captured(self, rounds: int, pool: Any) -> torch.cuda.CUDAGraph:
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
-            for _ in range(rounds):
-                for call in self._calls:
-                    call()
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
+        try:
+            with torch.cuda.graph(graph, pool=pool):
+                for _ in range(rounds):
+                    for call in self._calls:
+                        call()
+        except BaseException:  # what cannot be captured (a library that waits for the GPU) leaves torch on its capturing stream
+            torch.cuda.set_stream(stream)
+            raise
         return graph
 
     def iteration(self, i: int) -> None:

@@ -72,7 +72,8 @@ def numbers_of(spec: ModelSpec, deployment: Deployment, device: torch.device, de
 
 
 def compare(got: Numbers, want: Numbers) -> dict[str, Any]:
-    """{"tokens", "logits_relative_error", "kl_nats", "top1_agreement", "parts": {part: relative error}} of `got` against `want`.
+    """{"tokens", "logits_relative_error", "kl_nats", "top1_agreement", "parts": {part: relative error}} of `got` against `want`; a figure that is no number
+    (a NaN somewhere in a step) is None.
 
     Relative error: ‖got - want‖ / ‖want‖, over all layers together. kl_nats: mean over tokens of KL(softmax(want) ‖ softmax(got)).
     """
@@ -87,8 +88,12 @@ def compare(got: Numbers, want: Numbers) -> dict[str, Any]:
         sums[1] += reference.double().square().sum().item()
     return {
         "tokens": want.logits_SV.shape[0],
-        "logits_relative_error": ((got.logits_SV - want.logits_SV).norm() / want.logits_SV.norm()).item(),
-        "kl_nats": (log_p.exp() * (log_p - log_q)).sum(-1).mean().item(),
+        "logits_relative_error": _number((got.logits_SV - want.logits_SV).norm() / want.logits_SV.norm()),
+        "kl_nats": _number((log_p.exp() * (log_p - log_q)).sum(-1).mean()),
         "top1_agreement": (got.logits_SV.argmax(-1) == want.logits_SV.argmax(-1)).double().mean().item(),
         "parts": {part: math.sqrt(off / whole) for part, (off, whole) in errors.items() if whole > 0 and math.isfinite(off)},
     }
+
+
+def _number(x: torch.Tensor) -> float | None:
+    return x.item() if x.isfinite() else None

@@ -119,6 +119,7 @@ class StepRunner:
             return self.decoder.step_and_draft(inputs, self.cache, self.sampling)
         return self.decoder.step(inputs, self.cache, self.sampling)
 
+    @torch.inference_mode()
     def capture(self) -> None:
         """Captures one CUDA graph per input set, all in one memory pool. On the CPU there is nothing to capture."""
         if self.device.type != "cuda" or self._graphs:

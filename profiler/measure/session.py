@@ -7,6 +7,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,7 @@ class Session:
         if result.get("sticky"):
             return result
         self.release()  # the cache and graphs of this shape; the weights stay
-        point["numerics"] = self._compared(model, deployment, spec, device) if spec.compare else None
+        point["numerics"] = self._numerics_of(model, deployment, spec, result) if spec.compare else None
         if point["numerics"] is not None:
             point["provenance"] = point["provenance"] | {"numerics": "measured"}
         return result
@@ -161,6 +162,17 @@ class Session:
             point["kernel_ratio"] = found.kernel_ratio
             result |= {"ops": found.rows, "series": [*result["series"], *found.series]}
         point["phases"] = [*point["phases"], {"name": STAGE, "t_start_s": start_s, "t_end_s": time.monotonic()}]
+
+    def _numerics_of(self, model: ModelSpec, deployment: Deployment, spec: PointSpec, result: Result) -> dict[str, Any] | None:
+        """The point's `numerics`. Whatever goes wrong in them, once for all points of these weights, the point stands without."""
+        assert self._device is not None
+        try:
+            return self._compared(model, deployment, spec, self._device)
+        except Exception:
+            traceback.print_exc()
+            self._numerics = (spec.weights_key, None)
+        result["sticky"] = not self.device_works()
+        return None
 
     def _compared(self, model: ModelSpec, deployment: Deployment, spec: PointSpec, device: torch.device) -> dict[str, Any] | None:
         """This recipe's numbers against its plain format's on the same weights, once for all points of these; None for what is compared with, where that was
@@ -194,7 +206,8 @@ class Session:
     def release(self) -> None:
         """Gives memory back to the device. Weights in use stay."""
         gc.collect()
-        torch.cuda.empty_cache()  # does nothing where CUDA was never touched
+        with suppress(RuntimeError):  # a lost context has none to give
+            torch.cuda.empty_cache()  # does nothing where CUDA was never touched
 
     def device_works(self) -> bool:
         """Whether the CUDA context still answers. After an illegal access it never does again."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from profiler.measure.point_fields import UNMEASURED, point_environment, subject_fields
 from profiler.measure.point_spec import PointSpec
+from profiler.measure.statistics import median
 from profiler.record.schema import SCHEMA_VERSION
 from profiler.record.store import Run, RunWriter
 from profiler.report.text import plain
@@ -17,7 +18,7 @@ from profiler.sweep.worker_process import COMMAND, InterruptedRunError, WorkerLo
 from triton_kernels.errors import TokenmillError
 
 # Beside the windows of a point, until the first one tells: a guess, which a first compilation of every kernel or a very large model exceeds.
-_OVERHEAD_S = {"cuda": 8.0, "cpu": 3.0}
+_OVERHEAD_S = {"cuda": 30.0, "cpu": 3.0}
 # Each operation of a step alone, likewise: about 20 of them in 5 windows, of 2.7 s on a GPU, of 0.12 s on a CPU.
 _OPERATIONS_S = {"cuda": 270.0, "cpu": 12.0}
 
@@ -167,9 +168,9 @@ class Conductor:
         return self._step_s(spec) + (self._learned_s(self._operations_s, _OPERATIONS_S) if spec.per_op else 0.0)
 
     def _learned_s(self, seen_s: Sequence[float], guess_s: dict[str, float]) -> float:
-        """The mean of what points took until now; before there is any, a guess for this device."""
+        """The median of what points took until now, which the first of a recipe (weights, compilation) does not move; before there is any, a guess."""
         device = (self.environment or {}).get("device", "cpu")
-        return sum(seen_s) / len(seen_s) if seen_s else guess_s.get(device, guess_s["cpu"])
+        return median(seen_s) if seen_s else guess_s.get(device, guess_s["cpu"])
 
     def _run(self, writer: RunWriter, *more: dict[str, Any]) -> Run:
         """The run so far, as reading it would give it."""
@@ -200,8 +201,9 @@ class Conductor:
         try:
             event = self._ask({"do": "measure", "spec": spec.json()}, name, most_s=most_s, on_progress=show)
         except WorkerLostError as e:
+            log = self._worker.log_tail() if self._worker is not None else ""
             self.stop(patience_s=0.0)
-            event = self._kept(str(e)) or {"event": "error", "kind": "lost", "message": str(e)}
+            event = self._kept(str(e)) or {"event": "error", "kind": "lost", "message": str(e), "traceback": log}
             if event["event"] == "result":
                 self._display.note(f"{name}: its operations were not measured: {plain(str(e))}")
         except InterruptedRunError:
@@ -213,6 +215,8 @@ class Conductor:
                 self._learn_times(event["point"], time.monotonic() - began_s - windows_s)
             return event
         message = str(event.get("message") or f"unexpected answer {event['event']!r}")
+        for line in str(event.get("traceback") or "").splitlines():  # the record has one line; whoever mends it needs the place
+            self._display.note(f"  {line}")
         (outcome.refused if event.get("kind") == "user" else outcome.failed).append(f"{name}: {message}")
         environment = self.environment or {}
         failed = UNMEASURED | subject_fields(spec, environment) | {"status": "failed", "error": message}

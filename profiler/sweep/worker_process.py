@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,9 @@ _POLL_S = 0.1
 # How often a thread of torch's OpenMP (libgomp) looks before it sleeps at a barrier. Its own 300,000 made a step beside one busy process up to 30 times
 # slower (each spinning thread holds the core that the last one needs); 5,000 up to 3 times, for a quarter on an idle machine. Tried on 2 cores, tiny-moe.
 _PATIENT = {"GOMP_SPINCOUNT": "5000"}
+
+
+_ERROR = re.compile(r"[\w.]*(Error|Exception)\b.*:")
 
 
 class WorkerLostError(Exception):
@@ -103,12 +107,17 @@ class WorkerProcess:
         return f"the worker {how}{self._last_words()}"
 
     def _last_words(self) -> str:
-        """The last line of its stderr: where a Python error names itself."""
+        """The last line of its stderr in which a Python error names itself (CUDA's go on for lines after it), else the last line."""
+        lines = self.log_tail().splitlines()
+        named = [line for line in lines if _ERROR.match(line)]
+        return f": {(named or lines)[-1].strip()[:300]}" if lines else ""
+
+    def log_tail(self) -> str:
+        """The end of what it wrote to stderr; "" where that is gone."""
         with suppress(OSError, ValueError):
             self._log.seek(0, os.SEEK_END)
             self._log.seek(max(0, self._log.tell() - 4096))
-            lines = self._log.read().decode(errors="replace").strip().splitlines()
-            return f": {lines[-1].strip()[:300]}" if lines else ""
+            return self._log.read().decode(errors="replace").strip()
         return ""
 
     def stop(self, *, patience_s: float = 2.0) -> None:

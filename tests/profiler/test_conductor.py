@@ -38,10 +38,14 @@ for line in sys.stdin:
         if batch == 2:
             print("CUDA error: an illegal memory access was encountered", file=sys.stderr, flush=True)
             os._exit(7)
+        if batch == 12:
+            print("torch.AcceleratorError: CUDA error: an illegal memory access was encountered", file=sys.stderr)
+            print("Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.", file=sys.stderr, flush=True)
+            os._exit(1)
         if batch == 3:
             time.sleep(60)
         if batch == 4:
-            send(event="error", kind="cuda", message="CUDA error: unspecified launch failure", sticky=True)
+            send(event="error", kind="cuda", message="CUDA error: unspecified launch failure", traceback="Traceback:\\n  File matmul.py, line 7", sticky=True)
             continue
         if batch == 5:
             print("{half an answ", flush=True)
@@ -103,12 +107,16 @@ Swept = Callable[..., tuple[Outcome, list[dict[str, Any]]]]
 
 
 @pytest.fixture
-def sweep(tmp_path: Path) -> Swept:
+def display() -> Silent:
+    return Silent()
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, display: Silent) -> Swept:
     def swept(*batches: int, budget_s: float | None = None, patience: Patience | None = None, **changes: Any) -> tuple[Outcome, list[dict[str, Any]]]:
         script = tmp_path / "worker.py"
         script.write_text(f"MARK = {str(tmp_path / 'gone')!r}\n" + WORKER)
         writer = RunWriter.create(tmp_path / "runs", subject="x", argv=[], version=None)
-        display = Silent()
         conductor = Conductor(display, lambda: False, command=(sys.executable, str(script)), patience=patience)
         try:
             conductor.learn("cpu")
@@ -137,7 +145,12 @@ def test_every_point_has_its_line_and_its_envelope(sweep: Swept) -> None:
 
 @pytest.mark.parametrize(
     "batch, words",
-    [(2, "exit code 7: CUDA error: an illegal memory access"), (4, "unspecified launch failure"), (5, "answer was cut off")],
+    [
+        (2, "exit code 7: CUDA error: an illegal memory access"),
+        (4, "unspecified launch failure"),
+        (5, "answer was cut off"),
+        (12, "exit code 1: torch.AcceleratorError: CUDA error: an illegal memory access was encountered"),
+    ],
 )
 def test_a_lost_worker_costs_one_point(sweep: Swept, batch: int, words: str) -> None:
     outcome, points = sweep(1, batch, 8)
@@ -146,6 +159,13 @@ def test_a_lost_worker_costs_one_point(sweep: Swept, batch: int, words: str) -> 
     assert points[0]["pid"] != points[2]["pid"]
     assert (points[1]["model"], points[1]["batch"], points[1]["valid"], points[1]["step_s"]) == ("tiny-moe", batch, False, None)
     assert len(outcome.failed) == 1
+
+
+@pytest.mark.parametrize("batch, place", [(4, "  File matmul.py, line 7"), (12, "  Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.")])
+def test_where_it_failed_is_told_and_not_recorded(sweep: Swept, display: Silent, batch: int, place: str) -> None:
+    _, points = sweep(batch)
+    assert any(note.endswith(place) for note in display.notes)
+    assert place not in points[0]["error"]
 
 
 def test_a_hung_worker_is_ended(sweep: Swept) -> None:

@@ -1,5 +1,6 @@
 """Operations alone inside a worker's session: whatever goes wrong with them, the point stands as its windows left it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,3 +52,20 @@ def test_what_goes_wrong_is_said_and_the_point_stands(error: Exception, said: st
     assert (point["status"], point["per_op"], result["ops"]) == ("ok", {"measured": 0, "left_out": [said]}, [])
     assert point["step_s"]["median"] > 0
     assert result["sticky"] is not works
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_numbers_that_go_wrong_cost_no_point(works: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fails(*args: Any, **kwargs: Any) -> None:
+        asked.append(args)
+        raise RuntimeError("a kernel that is wrong")
+
+    monkeypatch.setattr(session_module, "numbers_of", fails)
+    monkeypatch.setattr(Session, "device_works", lambda self: works)
+    session, spec = Session(silent), replace(SPEC, per_op=False, compare=True)
+    result = session.measure(spec)
+    assert (result["point"]["status"], result["point"]["numerics"], result["sticky"]) == ("ok", None, not works)
+    assert session.measure(spec)["point"]["numerics"] is None
+    assert len(asked) == 1  # once for all points of these weights

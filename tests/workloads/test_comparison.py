@@ -29,6 +29,12 @@ def test_figures_by_hand() -> None:
     assert compare(half, half)["kl_nats"] == 0
 
 
+def test_what_is_no_number_is_not_known() -> None:
+    """One NaN in a step's logits: the figures that it reaches are None, as JSON wants it, and the others stand."""
+    found = compare(numbers([[math.nan, 4.0], [3.0, 4.0]], a=[math.inf], b=[1.0]), numbers([[3.0, 4.0], [3.0, 4.0]], a=[1.0], b=[1.0]))
+    assert (found["logits_relative_error"], found["kl_nats"], found["parts"]) == (None, None, {"b": 0.0})
+
+
 @pytest.fixture(scope="module")
 def steps() -> dict[str, Numbers]:
     found = {}
