@@ -25,6 +25,7 @@ LIGHT = (
     "profiler.compare.history",
     "profiler.economics.derive",
     "profiler.economics.formulas",
+    "profiler.evidence.main",
     "profiler.explain.explanation",
     "profiler.explain.trace",
     "profiler.fleet.points",

@@ -123,9 +123,13 @@ class _Look:
 
 
 def method_for(device: str, source: PowerSource, *, window_s: float, repeats: int, seed: int, budget_s: float | None) -> Method:
-    """The device's method; `window_s`: the step's windows, which an operation's never exceed."""
-    longest_s = METHODS[device].window_s if has_sensor(source) else min(METHODS[device].window_s, WINDOW_WITHOUT_SENSOR_S)
-    return replace(METHODS[device], window_s=min(longest_s, window_s), repeats=repeats, seed=seed, budget_s=budget_s)
+    """The device's method; `window_s`: the step's windows, which an operation's never exceed, nor what it settles in, nor a library's windows."""
+    own = METHODS[device]
+    longest_s = own.window_s if has_sensor(source) else min(own.window_s, WINDOW_WITHOUT_SENSOR_S)
+    library_s = None if own.library_window_s is None else min(own.library_window_s, window_s)
+    return replace(
+        own, window_s=min(longest_s, window_s), settle_s=min(own.settle_s, window_s), library_window_s=library_s, repeats=repeats, seed=seed, budget_s=budget_s
+    )
 
 
 def measure_operations(

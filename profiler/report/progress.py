@@ -82,10 +82,12 @@ def outcome(point: dict[str, Any]) -> str:
 
 
 def best_so_far(run: Run, price: PricePick | None) -> str:
-    """The cheapest valid mix, or the fastest valid decode where there is no price yet; empty before there is either."""
+    """The cheapest valid mix, or the fastest valid decode where there is no price yet, or the fastest valid prefill before there is a decode; else empty."""
     derived = derive_run(run, price)
     costs = [mix["usd_per_mtok"]["value"] for mix in derived.mixes if mix["valid"] and mix["usd_per_mtok"]]
     if costs:
         return f"best {dollars(min(costs))}/Mtok"
-    rates = [p["output_tokens_per_s_per_gpu"] for p in derived.points if p.get("valid") and p.get("phase") == "decode" and p["output_tokens_per_s_per_gpu"]]
-    return f"best {quantity(max(rates))} output tok/s" if rates else ""
+    for phase, figure, words in (("decode", "output_tokens_per_s_per_gpu", "output"), ("prefill", "input_tokens_per_s_per_gpu", "input")):
+        if rates := [p[figure] for p in derived.points if p.get("valid") and p.get("phase") == phase and p[figure]]:
+            return f"best {quantity(max(rates))} {words} tok/s"
+    return ""

@@ -1,0 +1,1 @@
+"""summary.md: one page, from the files of a folder of evidence alone."""
