@@ -20,8 +20,9 @@ from profiler.measure.environment import measured_environment
 from profiler.measure.instrument import Instrument
 from profiler.measure.measure import measure
 from profiler.measure.memory import ran_out, refuse_what_cannot_fit
+from profiler.measure.method import method_for
 from profiler.measure.observe import Progress
-from profiler.measure.per_op import STAGE, measure_operations, method_for
+from profiler.measure.per_op import STAGE, measure_operations
 from profiler.measure.point_fields import UNMEASURED, point_environment, subject_fields
 from profiler.measure.point_spec import PointSpec
 from profiler.power.dcgm import open_dcgm

@@ -21,12 +21,12 @@ from profiler.power.sampler import Sampler
 from profiler.power.source import PowerSource
 from profiler.power.window import Window
 from profiler.sensors import recording as recorded
+from profiler.sensors.failure import said
 from profiler.sensors.file import sample_json, trace_json
 from profiler.sensors.loads import UNITS, Ran, block_calls, decode_call, make_call, run_for
 from profiler.sensors.looks import TimedSource
 from profiler.sensors.plan import DECODE, IDLE, RATED, SCHEDULES, SQUARE, STEADY, Item, items, shares
 from profiler.sensors.recording import Stretch
-from profiler.sensors.trial import said
 from profiler.worker import Events
 from triton_kernels.errors import TokenmillError
 from triton_kernels.target import resolve_device

@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 
+from profiler.sensors.failure import said
 from profiler.worker import Events
 from triton_kernels.errors import TokenmillError
 
@@ -44,13 +45,6 @@ def serve() -> None:
 def _end_with_parent() -> None:
     sys.stdin.read()
     os._exit(0)
-
-
-def said(error: Exception) -> str:
-    """An exception in one short line, with the place that raised it."""
-    text, frames = str(error).strip().partition("\n")[0], traceback.extract_tb(error.__traceback__)
-    place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}{f': {text[:200]}' if text else ''}{place}"
 
 
 if __name__ == "__main__":

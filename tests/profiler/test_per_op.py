@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from profiler.measure.library import Counterpart, ratio_of_step
-from profiler.measure.per_op import METHODS, Method, _affordable, _Look, _row, _Turn, measure_operations, method_for
+from profiler.measure.method import METHODS, Method, method_for
+from profiler.measure.per_op import _affordable, _Look, _row, _Turn, measure_operations
 from profiler.measure.timing import TimedWindow
 from profiler.power.declared import DeclaredPower
 from profiler.power.replay import ReplayPower
