@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from triton_kernels.errors import TokenmillError, unknown
 from triton_kernels.formats import FORMATS, Format
 from triton_kernels.product import COMPILE_ONLY, PROVEN, product_of
+from workloads.model_spec import ModelSpec
 
 # The parts of a model that a recipe may quantise, and the first words of tokenmill's names for their matrices within a layer. Everything else stays as the
 # recipe's plain format: what is small or decides much (router, norms, embedding, head; DeepSeek-V3 report, arXiv 2412.19437, 3.3.1), the expansion of
@@ -115,3 +116,9 @@ def recipe_named(name: str) -> Recipe:
     if name not in RECIPES:
         raise unknown("precision", name, RECIPES)
     return RECIPES[name]
+
+
+def published_recipe(spec: ModelSpec) -> str:
+    """The recipe that a published checkpoint is served in where tokenmill has it, else bf16."""
+    published = spec.quantization.recipe if spec.quantization is not None else None
+    return published if published in RECIPES else "bf16"

@@ -43,7 +43,7 @@ def floor(
     from profiler.sweep.comma_lists import names, whole_numbers
     from workloads.deployment import deployment_of
     from workloads.read_model import read_model
-    from workloads.recipe import recipe_named
+    from workloads.recipe import published_recipe, recipe_named
     from workloads.routing import parse_routing
     from workloads.shape import StepShape
 
@@ -84,14 +84,6 @@ def floor(
     from profiler.report.floor import print_floor
 
     print_floor(spec, rows, planned_in=planned_in(spec, deployments[0].precision) if precision is None else None)
-
-
-def published_recipe(spec: ModelSpec) -> str:
-    """The recipe that a published checkpoint is served in where tokenmill has it, else bf16."""
-    from workloads.recipe import RECIPES
-
-    published = spec.quantization.recipe if spec.quantization is not None else None
-    return published if published in RECIPES else "bf16"
 
 
 def planned_in(spec: ModelSpec, recipe: str) -> str | None:

@@ -33,6 +33,17 @@ def test_a_cache_that_is_too_large_is_a_finding() -> None:
         refuse_what_cannot_fit(QWEN, spec(), int(70e9))
 
 
+def test_the_published_formats_are_offered_where_they_fit() -> None:
+    """gpt-oss-120b: 116.8 G parameters in bf16 are 233.7 GB; 114.7 G of experts at 4.25 bits and 2.2 G at 16 are 65.2 GB, which an H200 holds and 60 GB do not."""
+    model, wanted = read_model("gpt-oss-120b"), spec(model="gpt-oss-120b", batch=1)
+    with pytest.raises(TokenmillError, match=r"what fits: --precision mxfp4, as it is published \(65.2 GB of weights\), --tp") as caught:
+        refuse_what_cannot_fit(model, wanted, int(150.7e9))
+    assert "233.7 GB of weights" in str(caught.value)
+    with pytest.raises(TokenmillError) as caught:
+        refuse_what_cannot_fit(model, wanted, int(60e9))
+    assert "as it is published" not in str(caught.value)
+
+
 def test_fewer_layers_fit() -> None:
     """An eighth of the layers, and the tables of 1.24 GB."""
     refuse_what_cannot_fit(reduced(QWEN, 6)[0], spec(layers=6), int(11e9))
