@@ -34,7 +34,7 @@ def test_a_cache_that_is_too_large_is_a_finding() -> None:
 
 
 def test_the_published_formats_are_offered_where_they_fit() -> None:
-    """gpt-oss-120b: 116.8 G parameters in bf16 are 233.7 GB; 114.7 G of experts at 4.25 bits and 2.2 G at 16 are 65.2 GB, which an H200 holds and 60 GB do not."""
+    """gpt-oss-120b: 116.8 G parameters in bf16 are 233.7 GB; 114.7 G of experts at 4.25 bits and 2.2 G at 16 are 65.2 GB: more than 60, less than 150."""
     model, wanted = read_model("gpt-oss-120b"), spec(model="gpt-oss-120b", batch=1)
     with pytest.raises(TokenmillError, match=r"what fits: --precision mxfp4, as it is published \(65.2 GB of weights\), --tp") as caught:
         refuse_what_cannot_fit(model, wanted, int(150.7e9))
