@@ -90,18 +90,17 @@ def reference(
     """
     dtype = result_dtype(x_XK, x_format)
     x_XK = decode(operand_of(x_XK, x_scale, None, x_format))
-    w_ENK = decode(operand_of(w_ENK, w_scale, w_global, w_format, w_layout))
+    w = operand_of(w_ENK, w_scale, w_global, w_format, w_layout)
     if x_format or w_format:
         x_XK = wide(x_XK)
-    w_ENK = w_ENK.to(x_XK.dtype)
-    y = x_XK.new_zeros(order_R.shape[0], columns_of(w_ENK.shape[1], activation))
+    y = x_XK.new_zeros(order_R.shape[0], columns_of(w.dims[1], activation))
     bounds = offsets_E1.tolist()
     for e, (first, last) in enumerate(pairwise(bounds)):
         if first == last:
             continue
         pairs = order_R[first:last].long()
         x = x_XK[pairs // top_k] if gather else x_XK[first:last]
-        product = wide(torch.nn.functional.linear(x, w_ENK[e]))
+        product = wide(torch.nn.functional.linear(x, decode(w.matrix(e)).to(x.dtype)))
         rows = activated(product if bias_EN is None else product + bias_EN[e], activation, limit)
         if weights_TJ is not None:
             rows = rows * weights_TJ.flatten()[pairs, None]

@@ -41,6 +41,11 @@ class Operand:
         assert self.format.plain or self.format.block in ((1, self.format.group), (1, 0)), self.format.name
         return replace(self, values=self.values[first:last], scale=None if self.scale is None else self.scale[first:last])
 
+    def matrix(self, i: int) -> Operand:
+        """One of the matrices of [.., N, K], as views: an expert's."""
+        scale, global_scale = (None if t is None else t[i] for t in (self.scale, self.global_scale))
+        return replace(self, values=self.values[i], scale=scale, global_scale=global_scale)
+
     def in_layout(self, layout: str) -> Operand:
         """The same operand with its 4-bit codes packed as `layout` says."""
         if self.format.per_byte == 1 or layout == self.layout:

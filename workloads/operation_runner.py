@@ -6,14 +6,15 @@ turns, so that weights come from memory as they do in a step, not out of a cache
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import psutil
 import torch
 
-from triton_kernels.libraries import libraries_of
+from triton_kernels.libraries import Library, libraries_of
 from triton_kernels.operation import Ledger, OpCall, StepFacts
 from triton_kernels.operations import OPERATIONS
 from workloads.call_runner import CallRunner
@@ -125,16 +126,16 @@ class OperationRunner(CallRunner):
         """Of the first call, by name."""
         return self._kept[0].arguments
 
-    def libraries(self) -> Iterator[LibraryRunner]:
-        """PyTorch's counterparts of these calls, nearest in meaning first; each may raise what triton_kernels.libraries says, when made or when run.
+    def libraries(self) -> list[Callable[[], LibraryRunner]]:
+        """What makes PyTorch's counterparts of these calls, nearest in meaning first; each may raise what triton_kernels.libraries says, made or run."""
+        return [partial(self._library, place, first) for place, first in enumerate(libraries_of(self.op, self.arguments) if self._kept else ())]
 
-        Copies that they need take a quarter of the device's free memory at most, and one call's at least.
-        """
-        for place, first in enumerate(libraries_of(self.op, self.arguments) if self._kept else ()):
-            most = max(1, free_bytes(self.device) // 4 // first.copied_bytes) if first.copied_bytes else self.rotated
-            with torch.inference_mode():
-                calls = [libraries_of(self.op, kept.arguments)[place].prepare() for kept in self._kept[:most]]
-            yield LibraryRunner(name=first.name, differs=first.differs, calls=calls, device=self.device)
+    @torch.inference_mode()
+    def _library(self, place: int, first: Library) -> LibraryRunner:
+        """Copies that it needs take a quarter of the device's free memory at most, and one call's at least."""
+        most = max(1, free_bytes(self.device) // 4 // first.copied_bytes) if first.copied_bytes else self.rotated
+        calls = [libraries_of(self.op, kept.arguments)[place].prepare() for kept in self._kept[:most]]
+        return LibraryRunner(name=first.name, differs=first.differs, calls=calls, device=self.device)
 
 
 class LibraryRunner(CallRunner):
@@ -143,6 +144,17 @@ class LibraryRunner(CallRunner):
     def __init__(self, *, name: str, differs: str, calls: Iterable[Callable[[], Any]], device: torch.device) -> None:
         super().__init__(calls, device)
         self.name, self.differs = name, differs
+
+    def capture(self, pool: Any) -> None:
+        """As any calls; one that waits for the GPU is refused before, since a capture that fails leaves PyTorch (before 2.12) unable to make another."""
+        if self.device.type == "cuda":
+            before = torch.cuda.get_sync_debug_mode()
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                self.call(0)
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
+        super().capture(pool)
 
 
 def free_bytes(device: torch.device) -> int:

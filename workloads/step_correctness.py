@@ -9,7 +9,7 @@ import torch
 from triton_kernels.correctness import Check, check_call
 from triton_kernels.formats import FORMATS
 from triton_kernels.operations import OPERATIONS
-from workloads.operation_runner import operation_runners
+from workloads.operation_runner import OperationRunner, operation_runners
 from workloads.steps import StepRunner
 
 
@@ -21,8 +21,12 @@ def check_step(runner: StepRunner) -> Iterator[tuple[str, Check]]:
     step_type = FORMATS[runner.deployment.recipe.plain.name].dtype
     for operation in operation_runners(runner, most_bytes=0):
         if operation.why_not is None:
-            with torch.inference_mode():
-                yield operation.part, check_call(OPERATIONS[operation.op], operation.arguments, step_type, runner.device, case=_sizes(operation.arguments))
+            yield operation.part, _checked(operation, step_type)
+
+
+@torch.inference_mode()
+def _checked(operation: OperationRunner, step_type: torch.dtype) -> Check:
+    return check_call(OPERATIONS[operation.op], operation.arguments, step_type, operation.device, case=_sizes(operation.arguments))
 
 
 def _sizes(arguments: dict[str, object]) -> dict[str, object]:

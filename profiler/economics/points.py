@@ -13,7 +13,7 @@ from profiler.gpus import GpuSpec
 from profiler.modelled.floor_math import Floor, floor_of_plan, share_of_roofline
 from profiler.modelled.link import LinkTime, collective_seconds, span_of
 
-# Below this share of the best library's speed, or where nobody compared, a headline says that our kernels and not the GPU may be what is slow.
+# Below this share of a library's speed, or where nobody compared, a headline says that our kernels and not the GPU may be what is slow.
 TUNED_KERNEL_RATIO = 0.85
 
 # The kind of a power figure by its source, for records whose provenance map does not name it.
@@ -207,7 +207,7 @@ def _network_warnings(derived: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _kernel_warnings(point: Mapping[str, Any]) -> Sequence[str]:
-    """`untuned_kernels` where our kernels were not shown to be within 15 % of the best library's."""
+    """`untuned_kernels` where our kernels were not shown to be within 15 % of a library's."""
     if point.get("device") != "cuda" or "untuned_kernels" in (point.get("warnings") or ()):
         return ()
     ratio = point.get("kernel_ratio")

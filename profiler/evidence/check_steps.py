@@ -63,9 +63,12 @@ def shape_of(text: str) -> StepShape:
 
 def _rows(runner: StepRunner) -> Iterator[dict[str, Any]]:
     """The sizes of a call are told where it is wrong."""
+    import torch
+
     from workloads.step_correctness import check_step
 
     for part, found in check_step(runner):
+        torch.cuda.empty_cache()  # the references' copies: another process checks at the same time
         finite = math.isfinite(found.error)
         row: dict[str, Any] = {"op": found.op, "part": part, "error": found.error if finite else None, "tolerance": found.tolerance, "ok": found.ok}
         yield row | ({} if finite else {"not_finite": str(found.error)}) | ({} if found.ok else {"case": {k: str(v) for k, v in found.case.items()}})

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from threading import Semaphore
 from typing import Any
 
 from profiler.evidence import child
@@ -17,6 +18,7 @@ from profiler.evidence.text import first_line, without_paths
 _WORKERS = 12  # compiling the variants takes the time, one core each; the checks themselves are milliseconds and may share the GPU
 _LEAST_S = 5.0  # to begin a process
 _MOST_S = 240.0  # of one: its compilations take half of it on a slow core; a kernel that never ends must not take the others' time
+_AT_ONCE = Semaphore(2)  # processes that check steps: one holds weights, caches and their copies in fp32, 50 GB of gpt-oss-120b's
 INTERPRETED = {"TRITON_INTERPRET": "1"}
 
 # Steps whose every operation is checked: model (None: --model's), recipe (None: each of --precision's), expert-parallel size, steps.
@@ -72,13 +74,15 @@ def _jobs(call: Call) -> Iterator[tuple[str, bool, list[str]]]:
 
 def _found(turn: Turn, name: str, of_steps: bool, command: Sequence[str]) -> Found:
     """All checks of a process; where one took the GPU's context with it, another process makes those behind it."""
+    if of_steps:
+        with _AT_ONCE:
+            return _once(turn, name, of_steps, command)
     found = _once(turn, name, of_steps, command)
     rows = found.rows
-    while found.poisoned and found.rows and not of_steps:
+    while found.poisoned and found.rows:
         found = _once(turn, name, of_steps, [*command[:-1], str(found.rows[-1]["check"] + 1)])
         rows = rows + found.rows
-    problem = "a check took the GPU's context with it: those behind it were not made" if found.poisoned else found.problem
-    return replace(found, rows=rows, problem=problem)
+    return replace(found, rows=rows)
 
 
 def _once(turn: Turn, name: str, of_steps: bool, command: Sequence[str]) -> Found:
@@ -92,9 +96,16 @@ def _once(turn: Turn, name: str, of_steps: bool, command: Sequence[str]) -> Foun
     for row in rows:
         if "raised" in row:
             row["raised"] = without_paths(row["raised"])
+    hung = done.why == child.OUT_OF_TIME and left_s == _MOST_S  # its own time, not the call's
     poisoned = done.why is None and done.code == POISONED
-    broken = done.why is None and done.code not in (0, POISONED)
-    problem = done.why or (f"exit {done.code}: {first_line(done.err)}" if broken else "")
+    broken = hung or (done.why is None and done.code not in (0, POISONED))
+    problem = done.why or ""
+    if hung:
+        problem = f"did not end in {_MOST_S:.0f} s"
+    elif broken:
+        problem = f"exit {done.code}: {first_line(done.err)}"
+    elif poisoned:
+        problem = "a check took the GPU's context with it: those behind it were not made"
     return Found(name=name, of_steps=of_steps, rows=rows, problem=problem, broken=broken, poisoned=poisoned)
 
 

@@ -37,7 +37,7 @@ def _document(turn: Turn, command: Sequence[str], name: str) -> bool:
         found = json.loads(ended.out)
     except ValueError:
         turn.left_out.append(f"{part} ({ended.why or f'ended with {ended.code} and said nothing'})")
-        return ended.why is not None
+        return ended.why == child.INTERRUPTED
     turn.call.write(name, {"command": shown(command), **found})
     if ended.why:
         turn.left_out.append(f"the end of {part} ({ended.why})")

@@ -17,11 +17,12 @@ WORST = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """An operation of one point: the folder of its run, the point's phase there, its place in the model."""
+    """An operation of one point: the folder of its run, the point's phase and recipe there (None: the run has one), its place in the model."""
 
     folder: str
     phase: str
     part: str
+    precision: str | None = None
 
 
 # The large operations of decode, which read weights and cache, and of prefill, which multiplies; in bf16 and fp8, at two batches.
@@ -31,11 +32,11 @@ TEN = (
     Shape(folder="operations", phase="decode", part="experts.down"),
     Shape(folder="operations", phase="decode", part="attention.qkv"),
     Shape(folder="operations", phase="decode", part="head.logits"),
-    Shape(folder="operations-bf16", phase="decode", part="attention.attend"),
-    Shape(folder="operations-bf16", phase="prefill", part="attention.attend"),
-    Shape(folder="operations-bf16", phase="prefill", part="experts.gate_up"),
-    Shape(folder="operations-fp8", phase="decode", part="experts.gate_up"),
-    Shape(folder="operations-fp8", phase="prefill", part="attention.qkv"),
+    Shape(folder="operations-more", phase="decode", precision="bf16", part="attention.attend"),
+    Shape(folder="operations-more", phase="prefill", precision="bf16", part="attention.attend"),
+    Shape(folder="operations-more", phase="prefill", precision="bf16", part="experts.gate_up"),
+    Shape(folder="operations-more", phase="decode", precision="fp8", part="experts.gate_up"),
+    Shape(folder="operations-more", phase="prefill", precision="fp8", part="attention.qkv"),
 )
 FOLDERS = tuple(dict.fromkeys(shape.folder for shape in TEN))
 _OF_THE_POINT = ("model", "precision", "phase", "batch", "context")
@@ -50,7 +51,7 @@ def _row(shape: Shape, run: Run | None) -> dict[str, Any]:
     row: dict[str, Any] = {"run": shape.folder, "phase": shape.phase, "part": shape.part}
     if run is None:
         return row | _blank("the run was not recorded")
-    point = next((p for p in run.points if p.get("phase") == shape.phase and p.get("status") == "ok"), None)
+    point = next((p for p in run.points if _is_of(p, shape)), None)
     if point is None:
         return row | _blank("the point was not measured")
     row |= {name: point.get(name) for name in _OF_THE_POINT} | {"point": point["point_id"], "arch": _arch(run)}
@@ -64,6 +65,10 @@ def _row(shape: Shape, run: Run | None) -> dict[str, Any]:
     if alone is None or alone.get("call_s") is None or op.time_s is None:
         return row | {"op": op.op} | _blank((alone or {}).get("why_not") or "it was not measured alone")
     return row | _measured(op, found, alone)
+
+
+def _is_of(point: Mapping[str, Any], shape: Shape) -> bool:
+    return point.get("status") == "ok" and point.get("phase") == shape.phase and shape.precision in (None, point.get("precision"))
 
 
 def _arch(run: Run) -> int | None:

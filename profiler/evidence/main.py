@@ -98,9 +98,9 @@ def _parsed(words: Sequence[str]) -> Options | None:
 
 
 def _carried_out(options: Options, interruption: Interruption) -> int:
-    """All parts in the table's order, each in its share of the time, then the page."""
+    """The parts in the order asked for, each in its share of the time, then the page."""
     deadline_s = time.monotonic() + options.budget_s
-    names = [name for name in PARTS if name in options.parts]
+    names = [name for name in options.parts if name in PARTS]
     machine = ask_machine(options.device, interruption) if any(PARTS[name].gpu for name in names) else None
     device = options.device if machine else device_of(options.out) or options.device
     call = _call(options, device, machine, interruption)

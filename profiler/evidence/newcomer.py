@@ -20,7 +20,7 @@ from profiler.evidence.text import shown, without_paths
 
 BARS = {"first_figure_s": 20.0, "end_s": 180.0}
 _DRAWN = re.compile(r"[\u2500-\u259f\u2800-\u28ff]+")  # bars and spinners
-FIGURE = re.compile(r"tok/s|/Mtok")
+FIGURE = re.compile(r"\d\s?[KMG]?\s(input |output )?tok/s|\$\d[\d.,]*/Mtok")
 _REHEARSED = ("--device", "cpu", "--batch", "2", "--mix", "64/16", "--window", "0.05", "--windows", "2")
 _MOST_LINES = 200
 

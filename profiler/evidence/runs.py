@@ -42,7 +42,7 @@ RUNS: Mapping[str, tuple[PlannedRun, ...]] = {
     # As published: experts in mxfp4 (65.2 GB of weights), widened to bf16 as they are read on Hopper; batch 128 at 4.5k takes 42 GB of cache.
     "released": (
         PlannedRun(
-            folder="released", model="gpt-oss-120b", arguments="--precision mxfp4 --batch 1,32,128 --mix 4k/1k",
+            folder="released", model="gpt-oss-120b", arguments="--precision mxfp4 --batch 32,128 --mix 4k/1k",
             rehearsed=f"{_TINY_STEP} --precision mxfp4 --window 0.05",
         ),
     ),
@@ -57,21 +57,16 @@ RUNS: Mapping[str, tuple[PlannedRun, ...]] = {
             folder="rank", model="deepseek-r1", arguments="--precision fp8 --ep 16 --batch 32 --mix 4k/1k", rehearsed="", memory_bytes=(0.0, 130e9),
         ),
     ),
-    # The first with joules and a valid point, which `explain` is shown of; the others for times beside libraries.
+    # The first with joules and a valid point, which `explain` is shown of; the other for times beside libraries.
     "operations": (
-        PlannedRun(folder="operations", weight=4, arguments=f"{_POINT} --window 2 --windows 3 --per-op", rehearsed=f"--phase decode {_TINY_ALONE}"),
+        PlannedRun(folder="operations", weight=155, arguments=f"{_POINT} --window 2 --windows 3 --per-op", rehearsed=f"--phase decode {_TINY_ALONE}"),
         PlannedRun(
-            folder="operations-bf16", weight=3, arguments="--precision bf16 --phase both --batch 128 --context 4k --window 0.3 --windows 3 --per-op",
+            folder="operations-more", weight=200, arguments="--precision bf16,fp8 --phase both --batch 128 --context 4k --window 0.2 --windows 3 --per-op",
             rehearsed=f"--phase both --precision bf16 {_TINY_ALONE}", times_only=True,
         ),
-        PlannedRun(
-            folder="operations-fp8", weight=3, arguments="--precision fp8 --phase both --batch 32 --context 4k --window 0.3 --windows 3 --per-op",
-            rehearsed="", times_only=True,
-        ),
     ),
-    # One point twice, with other parts between, then with longer windows.
+    # The first point of `operations` again, with other parts between, and in longer windows.
     "repeat": (PlannedRun(folder="repeat", arguments=_POINT, rehearsed=f"{_TINY_STEP} --window 0.05"),),
-    "again": (PlannedRun(folder="repeat-again", arguments=_POINT, rehearsed=f"{_TINY_STEP} --window 0.05"),),
     "longer": (
         PlannedRun(folder="repeat-w5", arguments=f"{_POINT} --window 5", rehearsed=f"{_TINY_STEP} --window 0.1"),
         PlannedRun(folder="repeat-w10", arguments=f"{_POINT} --window 10", rehearsed=f"{_TINY_STEP} --window 0.2"),
@@ -99,7 +94,7 @@ def recorded(turn: Turn, part: str) -> bool:
     return all(results)
 
 
-steps, released, rank, operations, repeat, again, longer = (partial(recorded, part=name) for name in RUNS)
+steps, released, rank, operations, repeat, longer = (partial(recorded, part=name) for name in RUNS)
 
 
 def _recorded(turn: Turn, run: PlannedRun, seconds: float) -> bool:

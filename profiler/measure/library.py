@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,7 +29,7 @@ class Library(Iterations, Protocol):
 
 
 class HasLibraries(Protocol):
-    def libraries(self) -> Iterator[Library]: ...
+    def libraries(self) -> Sequence[Callable[[], Library]]: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,25 +41,33 @@ class Counterpart:
     note: str = ""
 
 
-def first_that_runs(operation: HasLibraries, pool: Any, look_s: float) -> Counterpart:
-    """The nearest counterpart that this GPU and this PyTorch run, captured and looked at for `look_s` seconds."""
+def first_that_runs(operation: HasLibraries, look_s: float) -> Counterpart:
+    """The nearest counterpart that this GPU and this PyTorch run, captured in memory of its own and looked at for `look_s` seconds."""
     refused: list[str] = []
-    ways = operation.libraries()
-    while True:
+    for make in operation.libraries():
         try:
-            library = next(ways, None)
-            if library is None:
-                return Counterpart(library=None, note="; ".join(refused) or NONE_HERE)
-            library.capture(pool)
+            library = make()
+            library.capture(None)
             look = warm_up(library, least_s=look_s, most_s=look_s)
         except Exception as e:
             if not (ran_out(e) or isinstance(e, _REFUSALS)):
                 raise
             refused.append(f"does not run here: {'out of memory' if ran_out(e) else _one_line(e)}")
-            if ran_out(e):  # a generator that raised is over, and another way would need as much
-                return Counterpart(library=None, note="; ".join(refused))
         else:
             return Counterpart(library=library, iteration_s=look.step_s, note="; ".join(said for said in (library.differs, *refused) if said))
+        _still_answers(refused[-1])
+    return Counterpart(library=None, note="; ".join(refused) or NONE_HERE)
+
+
+def _still_answers(said: str) -> None:
+    """Raises where the library took the GPU's context with it: otherwise the next of our kernels would be blamed."""
+    import torch
+
+    try:
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize()
+    except RuntimeError as e:
+        raise RuntimeError(f"a library that {said} left the GPU unusable: {_one_line(e)}") from e
 
 
 def _one_line(e: Exception) -> str:
@@ -71,8 +79,9 @@ def library_fields(counterpart: Counterpart | None, ours: Sequence[TimedWindow],
     fields: dict[str, Any] = dict.fromkeys(("library", "library_s", "library_note", "kernel_ratio", "kernel_ratio_ci95"))
     if counterpart is None:
         return fields
-    fields["library_note"] = counterpart.note or None
-    if counterpart.library is None or not theirs:
+    if counterpart.library is None:
+        return fields | {"library_note": counterpart.note}
+    if not theirs:
         return fields
     seconds = [window.busy_s / (window.steps * counterpart.library.calls_per_iteration) for window in theirs]
     # Windows of one round are neighbours in time: what slows both cancels.
@@ -80,6 +89,7 @@ def library_fields(counterpart: Counterpart | None, ours: Sequence[TimedWindow],
     interval, ratio_interval = mean_interval(seconds), mean_interval(logs)
     return fields | {
         "library": counterpart.library.name,
+        "library_note": counterpart.note or None,
         "library_s": {"median": median(seconds), "ci95": None if interval is None else list(interval), "n": len(seconds)},
         "kernel_ratio": math.exp(math.fsum(logs) / len(logs)),
         "kernel_ratio_ci95": None if ratio_interval is None else [math.exp(edge) for edge in ratio_interval],

@@ -171,7 +171,7 @@ def _look(operation: Alone, pool: Any, method: Method) -> _Look:
     turns = [_Turn(runner=operation, iteration_s=ours_s, window_s=method.window_s, tail_s=method.tail_s)]
     if method.library_window_s is None:
         return _Look(operation=operation, turns=tuple(turns), counterpart=None)
-    counterpart = first_that_runs(operation, pool, method.look_s)
+    counterpart = first_that_runs(operation, method.look_s)
     if counterpart.library is not None:
         turns.append(_Turn(runner=counterpart.library, iteration_s=counterpart.iteration_s, window_s=method.library_window_s, tail_s=0.0))
     return _Look(operation=operation, turns=tuple(turns), counterpart=counterpart)
@@ -183,8 +183,9 @@ def _affordable(looks: Sequence[_Look], method: Method, left_s: float) -> tuple[
     chosen: list[_Look] = []
     beyond: dict[int, str] = {}
     for look in sorted(looks, key=lambda look: look.in_step_s, reverse=True):
-        left_s -= method.repeats * sum(turn.round_s(method) for turn in look.turns)
-        if left_s >= 0:
+        need_s = method.repeats * sum(turn.round_s(method) for turn in look.turns)
+        if need_s <= left_s:
+            left_s -= need_s
             chosen.append(look)
         else:
             share, call_us = look.in_step_s / whole_s, look.call_s * 1e6

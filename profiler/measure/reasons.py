@@ -153,7 +153,7 @@ REASONS = _reasons(
      "joules are of one rank's compute; links, switches and waiting for them are not in them",
      "measure a whole deployment with a meter"),
     ("untuned_kernels", "warning", "time and energy",
-     "nobody showed our kernels to be within 15 % of the best library's on this GPU: they, not the GPU, may be slow",
+     "nobody showed our kernels to be within 15 % of a library's on this GPU: they, not the GPU, may be slow",
      "read the share of roofline beside it"),
     ("unproven_kernels", "warning", "time",
      "the products of this recipe have no correctness row from such a GPU in docs/evidence yet",

@@ -74,7 +74,7 @@ class Session:
         """The device, and the sensor that belongs to it."""
         if self._device is None or wanted not in ("auto", self._device.type):
             self._device = resolve_device(wanted)
-            self._sensor = _sensor(self._device)
+            self._sensor = sensor_of(self._device)
             self._environment = None
         return self._device
 
@@ -216,6 +216,7 @@ class Session:
             return True
         try:
             torch.cuda.synchronize(self._device)
+            torch.cuda.empty_cache()  # raises where a capture was left open
         except RuntimeError:
             return False
         return True
@@ -266,7 +267,7 @@ def _memory_bytes(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else psutil.virtual_memory().total)
 
 
-def _sensor(device: torch.device) -> NvmlPower | NoPower:
+def sensor_of(device: torch.device) -> NvmlPower | NoPower:
     if device.type != "cuda":
         return NoPower("no GPU, so no board to read; --watts declares the node's power")
     return open_nvml(uuid=_uuid(device), position=device.index or 0, environ=os.environ)

@@ -97,12 +97,7 @@ FIELDS: tuple[Field, ...] = (
         ("energy_j", "number?", "J", "energy in the windows: of the measured GPUs; without a board of the node or of the CPUs (power_source)"),
         ("energy_spread_j", "number?", "J", "how far off the windows' edges can put energy_j, sensor error apart; null where the method has none"),
         ("energy_disagreement", "number?", "", "energy counter against integrated instant power, as a share of the larger"),
-        (
-            "energy_per_step_j",
-            "object?",
-            "J",
-            "energy of the measured GPUs per step: mean, ci95 [low, high] over windows, n windows; sensor_accuracy is apart from it",
-        ),
+        ("energy_per_step_j", "object?", "J", "energy of the measured GPUs per step: mean, ci95 [low, high] over windows, n windows; sensor_accuracy is apart"),
         ("dynamic_energy_j", "number?", "J", "energy_j less idle_board_w over the windows"),
         ("board_w", "number?", "W", "mean power in the windows that a sensor saw, all measured GPUs"),
         ("board_w_p99", "number?", "W", "99th percentile of sampled power"),

@@ -17,10 +17,11 @@ from profiler.sweep.expand import cannot_fit, point_ids
 from profiler.sweep.worker_process import COMMAND, InterruptedRunError, WorkerLostError, WorkerProcess
 from triton_kernels.errors import TokenmillError
 
-# Beside the windows of a point, until the first one tells: a guess, which a first compilation of every kernel or a very large model exceeds.
-_OVERHEAD_S = {"cuda": 30.0, "cpu": 3.0}
-# Each operation of a step alone, likewise: about 20 of them in 5 windows, of 2.7 s on a GPU, of 0.12 s on a CPU.
-_OPERATIONS_S = {"cuda": 270.0, "cpu": 12.0}
+# Beside the windows of a point, until the first one tells: guesses, of a run's first point, which makes weights and compiles every kernel, and of one behind.
+_FIRST_S = {"cuda": 30.0, "cpu": 3.0}
+_BEHIND_S = {"cuda": 12.0, "cpu": 3.0}
+# Each operation of a step alone, likewise: about 20 of them in 5 windows, of 2.7 s on a GPU and a second for a library's, of 0.12 s on a CPU.
+_OPERATIONS_S = {"cuda": 320.0, "cpu": 12.0}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,7 +122,7 @@ class Conductor:
         too_large: list[PointSpec] = []
         for place, (name, spec) in enumerate(zip(point_ids(specs), specs, strict=True)):
             left_s = float("inf") if budget_s is None else budget_s - (time.monotonic() - began_s)
-            self._display.remaining(place, len(specs), max(0.0, min(left_s, sum(self._expected_s(s) for s in specs[place:]))))
+            self._display.remaining(place, len(specs), max(0.0, min(left_s, sum(self._expected_s(s, behind=i > 0) for i, s in enumerate(specs[place:])))))
             if cannot_fit(spec, too_large):
                 outcome.skipped.append(f"{name}: a smaller point of these formats was out of memory already")
             elif self._step_s(spec) > left_s:
@@ -137,7 +138,7 @@ class Conductor:
 
     def _for_operations(self, left_s: float, specs: Sequence[PointSpec]) -> float:
         """Seconds of the budget for the operations of the first of these points: the steps of all come first, and what is left is shared evenly."""
-        return max(0.0, left_s - sum(self._step_s(spec) for spec in specs)) / len(specs)
+        return max(0.0, left_s - self._step_s(specs[0]) - sum(self._step_s(spec, behind=True) for spec in specs[1:])) / len(specs)
 
     def _commit(self, answer: dict[str, Any], name: str, writer: RunWriter) -> dict[str, Any]:
         """Writes a point down, tells the display, and returns it."""
@@ -160,12 +161,12 @@ class Conductor:
         envelope = {"schema_version": SCHEMA_VERSION, "run_id": writer.header["run_id"], "point_id": name}
         return envelope | point | {"ceilings": self.ceilings}
 
-    def _step_s(self, spec: PointSpec) -> float:
-        """What a point is expected to take without its operations alone."""
-        return spec.windows * spec.window_s + self._learned_s(self._spent_s, _OVERHEAD_S)
+    def _step_s(self, spec: PointSpec, *, behind: bool = False) -> float:
+        """What a point is expected to take without its operations alone; `behind`: others come before it."""
+        return spec.windows * spec.window_s + self._learned_s(self._spent_s, _BEHIND_S if behind else _FIRST_S)
 
-    def _expected_s(self, spec: PointSpec) -> float:
-        return self._step_s(spec) + (self._learned_s(self._operations_s, _OPERATIONS_S) if spec.per_op else 0.0)
+    def _expected_s(self, spec: PointSpec, *, behind: bool = False) -> float:
+        return self._step_s(spec, behind=behind) + (self._learned_s(self._operations_s, _OPERATIONS_S) if spec.per_op else 0.0)
 
     def _learned_s(self, seen_s: Sequence[float], guess_s: dict[str, float]) -> float:
         """The median of what points took until now, which the first of a recipe (weights, compilation) does not move; before there is any, a guess."""

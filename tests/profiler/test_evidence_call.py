@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,24 +15,62 @@ from profiler.evidence.child import INTERRUPTED, json_rows, run
 from profiler.evidence.main import share_s
 from profiler.evidence.parts import CALLS, PARTS
 from profiler.evidence.record import Record, device_of, read_calls, sources_sha256
-from profiler.evidence.runs import RUNS
+from profiler.evidence.runs import LEAST_S, RUNS
 from profiler.evidence.text import ROOT, place, shown, without_paths
+from profiler.measure.point_spec import PointSpec
+from profiler.record.store import Run
+from profiler.sweep.conductor import Conductor
 from triton_kernels.errors import TokenmillError
 
 GPU = {"gpu": {"name": "NVIDIA H200"}}
 
 
 def test_a_part_leaves_those_behind_it_their_least() -> None:
-    # steps may take all but the least of released (80) and again (45); longer is spare, so nothing is kept for it.
-    assert share_s(("steps", "released", "again"), 540, "cuda") == 415
+    # steps may take all but the least of released (80) and repeat (50); longer is spare, so nothing is kept for it.
+    assert share_s(("steps", "released", "repeat"), 540, "cuda") == 410
     assert share_s(("rank", "longer"), 300, "cuda") == 300
-    assert share_s(("steps", "released", "again"), 200, "cuda") == 180  # its own least comes before theirs
+    assert share_s(("steps", "released", "repeat"), 200, "cuda") == 180  # its own least comes before theirs
     assert share_s(("steps",), 179, "cuda") is None
 
 
-def test_every_call_holds_the_least_of_its_parts() -> None:
+def test_every_call_holds_what_its_parts_take() -> None:
+    """Nine minutes, and each part as long as it is said to take when its turn comes, all parts being asked for in turn."""
     for names in CALLS:
-        assert sum(PARTS[name].least_s["cuda"] for name in names if not PARTS[name].spare) <= 540, names
+        left_s = 540.0
+        for number, name in enumerate(names):
+            if not PARTS[name].spare:
+                seconds = share_s(names[number:], left_s, "cuda")
+                assert seconds is not None, (name, left_s)
+                assert seconds >= PARTS[name].about_s, (name, seconds)
+                left_s -= PARTS[name].about_s
+
+
+def test_the_operations_of_every_planned_run_have_time_of_their_own() -> None:
+    """In a part's usual time, less start and ceilings, at least 20 s for the operations of each point: five of them with a library in short windows, at 4 s."""
+    runs = RUNS["operations"]
+    seconds = [PARTS["operations"].about_s * run.weight / sum(other.weight for other in runs) for run in runs]
+    conductor = Conductor(Quiet(), lambda: False)
+    conductor.environment = {"device": "cuda"}
+    for planned, part_s, points, window_s in zip(runs, seconds, (1, 4), (2.0, 0.2), strict=True):
+        spec = PointSpec(model="qwen3-30b-a3b", phase="decode", precision="bf16", kv_cache="bf16", batch=32, context=4096, window_s=window_s, windows=3)
+        assert conductor._for_operations(part_s - 30, [spec] * points) >= 20, planned.folder
+
+
+class Quiet:
+    """A display that shows nothing."""
+
+    def stage(self, label: str, event: dict[str, Any]) -> None: ...
+    def remaining(self, done: int, total: int, seconds_left: float) -> None: ...
+    def first_look(self, label: str, run: Run) -> None: ...
+    def committed(self, point: dict[str, Any], run: Run) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+def test_a_run_that_is_given_its_least_runs() -> None:
+    """What a part begins with is over by a moment once its run is asked for."""
+    for name, runs in RUNS.items():
+        for device in ("cuda", "cpu"):
+            assert PARTS[name].least_s[device] > LEAST_S[device] or len(runs) > 1, name
 
 
 def test_runs_have_folders_of_their_own() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from profiler.evidence.correctness import INTERPRETED
 ROW = {"error": 0.002, "tolerance": 0.01, "ok": True}
 
 
-def checked(monkeypatch: pytest.MonkeyPatch, out: Path, ends: dict[str, Ended], **fields: Any) -> tuple[bool, list[str], dict[str, Any]]:
+def checked(
+    monkeypatch: pytest.MonkeyPatch, out: Path, ends: dict[str, Ended], deadline_s: float = float("inf"), **fields: Any
+) -> tuple[bool, list[str], dict[str, Any]]:
     """The part on a GPU, its processes ended as `ends` says by the word that is in their command."""
 
     def run(command: Sequence[str], **_: Any) -> Ended:
@@ -28,7 +31,7 @@ def checked(monkeypatch: pytest.MonkeyPatch, out: Path, ends: dict[str, Ended], 
 
     monkeypatch.setattr(correctness.child, "run", run)
     given = {"device": "cuda", "precision": "bf16,fp8", "checked": ("route", "sample"), "check_steps": False} | fields
-    turn = Turn(call=Call(out=out, model="qwen3-8b", memory_bytes=1e9, interrupted=lambda: False, **given), deadline_s=float("inf"))
+    turn = Turn(call=Call(out=out, model="qwen3-8b", memory_bytes=1e9, interrupted=lambda: False, **given), deadline_s=deadline_s)
     ok = correctness.correctness(turn)
     return ok, turn.left_out, json.loads((out / "correctness.json").read_text())
 
@@ -55,7 +58,7 @@ def test_a_process_that_dies_is_a_failure_and_one_without_time_is_left_out(monke
     assert left_out == ["correctness of route (exit -11: Fatal: lib.so: illegal access)"]
     assert len(found["rows"]) == 2
     late = ended(ROW | {"op": "route"}, code=-15, why=OUT_OF_TIME)
-    ok, left_out, _ = checked(monkeypatch, tmp_path, {"route": late, "sample": ended(ROW | {"op": "sample"})})
+    ok, left_out, _ = checked(monkeypatch, tmp_path, {"route": late, "sample": ended(ROW | {"op": "sample"})}, deadline_s=time.monotonic() + 100)
     assert ok
     assert left_out == ["correctness of route (out of time)"]
 
@@ -81,6 +84,17 @@ def test_a_check_that_takes_the_context_with_it_costs_only_itself(monkeypatch: p
     assert began == ["0", "2", "3"]
     assert [(row["check"], row["ok"]) for row in found["rows"]] == [(0, True), (1, False), (2, False), (3, True)]
     assert found["problems"] == {}
+
+
+def test_a_kernel_that_never_ends_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    late = ended(ROW | {"op": "route", "check": 0}, code=-15, why=OUT_OF_TIME)
+    monkeypatch.setattr(correctness.child, "run", lambda command, **_: late)
+    call = Call(
+        out=tmp_path, device="cuda", model="m", precision="bf16", checked=("route",), check_steps=False, memory_bytes=1e9, interrupted=lambda: False
+    )
+    turn = Turn(call=call, deadline_s=time.monotonic() + 3600)  # it was not the call's time that ended it
+    assert not correctness.correctness(turn)
+    assert turn.left_out == ["correctness of route (did not end in 240 s)"]
 
 
 def test_steps_of_every_recipe_and_family_are_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_what_is_not_there_says_why(tmp_path: Path) -> None:
     reasons = {(row["run"], row["phase"], row["part"]): row["why_not"] for row in rows}
     assert reasons["operations", "decode", "experts.gate_up"] == "time budget: 40.0% of the operations' time"
     assert reasons["operations", "decode", "attention.qkv"] == "it is not in the point's plan"
-    assert reasons["operations-fp8", "prefill", "attention.qkv"] == "the run was not recorded"
+    assert reasons["operations-more", "prefill", "attention.qkv"] == "the run was not recorded"
     assert len(rows) == 10
     assert worst_of(rows) == ([], "nothing was measured")
 

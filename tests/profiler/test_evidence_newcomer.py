@@ -20,6 +20,7 @@ def test_the_first_figure_is_the_first_rate_or_price_that_can_be_read() -> None:
     chunks = [chunk(1.0, "starting\n"), chunk(2.0, "12.3 ms per step, 4.1 K "), chunk(2.5, "tok/s\nmore"), chunk(3.0, "best $1.20/Mtok\n")]
     assert first_figure(chunks) == (2.5, "12.3 ms per step, 4.1 K tok/s")  # complete with the second piece
     assert first_figure([chunk(4.0, LIVE + "$0.31/Mtok")]) == (4.0, "001-decode window 1/5 about 0:15 left best about $0.31/Mtok")
+    assert first_figure([chunk(1.0, "format batch tok/s $/Mtok\n"), chunk(2.0, "41 K input tok/s\n")]) == (2.0, "41 K input tok/s")  # a heading is none
     assert first_figure([chunk(1.0, "4.1 K to"), chunk(2.0, "k/s", "stdout")]) is None  # two streams are no line
 
 

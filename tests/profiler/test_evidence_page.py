@@ -70,8 +70,8 @@ def folder(tmp_path: Path) -> Path:
     (out / "explain.txt").write_text("delivered token\n")
     steps = [made.prefill(), made.decode(32, 0.020, 480.0), made.decode(128, 0.032, 500.0, valid=False, invalid_reasons=["throttled_thermal"])]
     once, again = made.decode(32, 0.020, 480.0, clock={"unix_s": 0.0}), made.decode(32, 0.0202, 480.0, clock={"unix_s": 180.0})
-    runs = {".": steps, "newcomer": steps, "released": steps, "operations": steps[1:2], "operations-bf16": steps[:2], "operations-fp8": steps[:2]}
-    for name, points in (runs | {"repeat": [once], "repeat-again": [again]}).items():
+    runs = {".": steps, "newcomer": steps, "released": steps, "operations": [once], "operations-more": steps[:2]}
+    for name, points in (runs | {"repeat": [again]}).items():
         (out / name).mkdir(exist_ok=True)
         pack_run(recorded(tmp_path / "runs" / name, *points)[0], out / name)
     entry = {"device": "cuda", "started": "2026-11-28T10:00:00+00:00", "source": {"commit": "c" * 40, "clean": True, "sources_sha256": "5" * 64}}

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,8 @@ class Work:
         self.ran += 1
         sum(range(self._loops))
 
-    def libraries(self) -> Iterator["WorkOfALibrary"]:
-        yield from self.ways
+    def libraries(self) -> list[Callable[[], "WorkOfALibrary"]]:
+        return [lambda way=way: way for way in self.ways]  # type: ignore[misc]
 
 
 class WorkOfALibrary(Work):

@@ -55,7 +55,7 @@ def test_a_rehearsal_from_correctness_to_the_page(tmp_path: Path) -> None:
     assert "no evidence" in libraries["rehearsal"]
     assert [row["ratio"] for row in libraries["rows"]] == [None] * 10  # nobody compared on a CPU
     measured = [row for row in libraries["rows"] if row["ours_s"]]
-    assert [row["run"] for row in measured] == ["operations"] * 5 + ["operations-bf16"] * 3
+    assert [row["run"] for row in measured] == ["operations"] * 5 + ["operations-more"] * 3
     assert libraries["worst"][0]["why_facts"]["variants"][0]["registers"] > 0  # compiled for a GPU that is not there
     assert "delivered token" in (out / "explain.txt").read_text()
 

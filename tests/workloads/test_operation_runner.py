@@ -63,7 +63,7 @@ def test_every_entry_of_the_plan_does_alone_what_it_does_in_the_step(
 @pytest.mark.parametrize("phase, batch", [("decode", 2), ("prefill", 1)])
 def test_libraries_run_on_the_calls_of_a_step(phase: str, batch: int) -> None:
     runner = step_runner("tiny-moe", phase, batch, 64, Deployment(precision="bf16"))
-    found = {o.part: (o, list(o.libraries())) for o in operation_runners(runner, most_bytes=ROOM)}
+    found = {o.part: (o, [make() for make in o.libraries()]) for o in operation_runners(runner, most_bytes=ROOM)}
     named = {part: [library.name for library in libraries] for part, (_, libraries) in found.items() if libraries}
     assert named == {
         "attention.qkv": ["torch.mm"], "attention.attend": ["scaled_dot_product_attention"], "attention.o": ["torch.mm"],
@@ -84,9 +84,9 @@ def test_copies_that_a_library_needs_stay_within_a_quarter_of_free_memory(monkey
     spec = runner.spec.attention
     one = 2 * 2 * 64 * spec.kv_heads * spec.head_dim * 2  # keys and values of two sequences of 64 positions, in bf16
     monkeypatch.setattr(operation_runner, "free_bytes", lambda device: 4 * (2 * one + 1))
-    assert [library.rotated for library in attend.libraries()] == [2]
+    assert [make().rotated for make in attend.libraries()] == [2]
     monkeypatch.setattr(operation_runner, "free_bytes", lambda device: 0)
-    assert [library.rotated for library in attend.libraries()] == [1]
+    assert [make().rotated for make in attend.libraries()] == [1]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

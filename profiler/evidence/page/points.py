@@ -23,7 +23,7 @@ _HEADINGS = ("run", "model", "format", "phase", "batch", "context", "step ms", "
 _WORDS = (
     "Rates of decode are of output, of prefill of input tokens; W and J are the board's; roofline: floor at the run's own ceilings over the step; $ all-in of "
     "the mix per output token, measured time at a cited price; ± 95 %; emul: one rank, its link modelled. Not in the table: the newcomer's points, repeats, "
-    "and runs in windows that are long enough for times only (operations-bf16, operations-fp8)."
+    "and runs in windows that are long enough for times only (operations-more)."
 )
 
 

@@ -10,17 +10,19 @@ from profiler.evidence.page.folder import Folder
 from profiler.evidence.page.points import milliseconds
 from profiler.report.numbers import NONE, percent, plus_minus, si
 
-AGAIN, LENGTHS = "repeat-again", ("repeat", "repeat-w5", "repeat-w10")
+FIRST, AGAIN = "operations", "repeat"
+LENGTHS = (AGAIN, "repeat-w5", "repeat-w10")
 
 
 def repeats(folder: Folder) -> list[str]:
     """What a second run minutes after found, and the spread of windows of each length."""
-    runs = [(name, folder.runs[name]) for name in (AGAIN, *LENGTHS) if name in folder.runs]
+    runs = [(name, folder.runs[name]) for name in (FIRST, *LENGTHS) if name in folder.runs]
     found = {name: point for name, run in runs for point in run.points if point.get("status") == "ok"}
-    first, again = found.get("repeat"), found.get(AGAIN)
-    if first is None:
+    first, again = found.get(FIRST), found.get(AGAIN)
+    if again is None:
         return []
-    lines = [f"Batch {first['batch']} at {first['context']}: {_figures(first)}. {'Not measured again.' if again is None else _apart(first, again)}"]
+    before = "Not measured before." if first is None else _apart(first, again)
+    lines = [f"Batch {again['batch']} at {again['context']}: {_figures(first or again)}. {before}"]
     spreads = [f"{_length(found[name])} {percent(_spread_j(found[name]))}" for name in LENGTHS if name in found]
     lines.append(f"Standard deviation over mean of J/step between windows of {', '.join(spreads)}.{_invalid(found)}")
     return ["## One point again", " ".join(lines)]

@@ -21,7 +21,7 @@ _DIGITS = 10  # dollars are summed from them
 
 # What a layer of bars is, for the legend. Bars that take less than their floor have a tone of their own.
 TONES = {
-    "floor": "what the hardware needs", "parts": "operations above their floor", "kernels": "slower than the best library", "gaps": "between operations",
+    "floor": "what the hardware needs", "parts": "operations above their floor", "kernels": "slower than a library", "gaps": "between operations",
     "links": "links between GPUs", "idle": "idle hours", "site": "host and site", "saved": "less than its floor",
 }  # fmt: skip
 
