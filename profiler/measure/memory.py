@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from profiler.modelled.fits import sizes_of, smallest_deployment
 from triton_kernels.errors import TokenmillError
-from workloads.recipe import published_recipe
+from workloads.recipe import published_recipe, recipe_named
 
 if TYPE_CHECKING:
     from profiler.measure.point_spec import PointSpec
@@ -27,9 +27,10 @@ def refuse_what_cannot_fit(model: ModelSpec, spec: PointSpec, memory_bytes: int)
     if smallest is not None:
         fits = f"--tp {smallest.tp} --ep {smallest.ep} --dp {smallest.dp}, of whose {smallest.gpus} GPUs one is measured, or fewer --layers"
     published = published_recipe(model)
-    as_published = sizes(replace(spec.deployment, precision=published))
-    if published != spec.precision and as_published.weight_bytes + as_published.cache_bytes(spec.shape) <= memory_bytes:
-        fits = f"--precision {published}, as it is published ({as_published.weight_bytes / 1e9:.1f} GB of weights), {fits}"
+    if published != spec.precision and recipe_named(published).plain is recipe_named(spec.precision).plain:  # the same cache goes with both
+        as_published = sizes(replace(spec.deployment, precision=published))
+        if as_published.weight_bytes + as_published.cache_bytes(spec.shape) <= memory_bytes:
+            fits = f"--precision {published}, as it is published ({as_published.weight_bytes / 1e9:.1f} GB of weights), {fits}"
     need, has = f"{found.weight_bytes / 1e9:.1f} GB of weights", f"{memory_bytes / 1e9:.1f} GB of memory"
     if found.weight_bytes > memory_bytes:
         raise TokenmillError(f"{model.name}: {need}, and the device has {has}; what fits: {fits}")
