@@ -14,9 +14,10 @@ import torch
 from profiler.measure.ceilings import UNSUPPORTED, Call
 from profiler.measure.environment import measured_environment
 from profiler.measure.memory import ran_out
+from profiler.measure.session import sensor_of
 from profiler.power.declared import NoPower
 from profiler.power.host import host_power
-from profiler.power.nvml import NvmlPower, open_nvml
+from profiler.power.nvml import NvmlPower
 from profiler.power.sampler import Sampler
 from profiler.power.source import PowerSource
 from profiler.power.window import Window
@@ -188,8 +189,7 @@ def opened(device: torch.device) -> tuple[PowerSource, dict[str, Any]]:
         source = host.sources[0] if host.sources else NoPower(host.reason or "this host shows no sensor")
         return source, {"gpu": None, "driver": None, "device": "cpu", "note": REHEARSAL}
     torch.zeros(1, device=device)
-    uuid = str(torch.cuda.get_device_properties(device).uuid)
-    board = open_nvml(uuid=uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}", position=device.index or 0)
+    board = sensor_of(device)
     if not isinstance(board, NvmlPower):
         raise TokenmillError(f"the sensors of this GPU cannot be read: {board.reason}")
     environment = measured_environment(device, board.gpu)
